@@ -1,0 +1,243 @@
+"""Every error that botframework raises on purpose.
+
+::
+
+    BotframeworkError                       code    http  retry
+    ├── InvalidParams                      -32602    400
+    │   └── ModelCannotInfill              -32602    400
+    ├── InvalidRequest                     -32600    400
+    ├── ServerNotInitialized               -32002    503    yes
+    ├── RequestCancelled                   -32800    499
+    ├── RequestSuperseded                  -32802    409
+    ├── ServerBusy                         -33001    503    yes
+    ├── DeadlineExceeded                   -33002    504    yes
+    ├── ContextOverflow                    -33003    413
+    ├── TemplateError                      -33004    422
+    ├── ConfigError                        -33005    400
+    ├── ModelError
+    │   ├── ModelNotConfigured             -33100    404
+    │   ├── ModelNotFound                  -33101    404
+    │   ├── ModelRefused                   -33102    422
+    │   ├── ModelCorrupt                   -33103    422
+    │   ├── ModelDoesNotFit                -33104    507
+    │   └── ModelLoading                   -33105    503    yes
+    ├── WorkerError
+    │   ├── WorkerCrashed                  -33200    503    yes
+    │   ├── WorkerStartFailed              -33201    503    yes
+    │   ├── WorkerUnavailable              -33202    503
+    │   └── RequestQuarantined             -33203    422
+    └── WireError                          -33300    500
+        ├── FrameTooLarge                  -33301    500
+        └── VersionMismatch                -33302    500
+
+Codes from -32768 to -32000 are reserved by JSON-RPC and used only with the meaning that JSON-RPC 2.0 or the LSP gives
+them; our own start at -33000. ``retry`` means that the same request may succeed later without being changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+JSON_RPC_INTERNAL_ERROR = -32603
+
+
+class BotframeworkError(Exception):
+    """The root. ``data`` travels to the client as JSON-RPC ``error.data``."""
+
+    code: ClassVar[int] = JSON_RPC_INTERNAL_ERROR
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **data: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data: dict[str, Any] = data
+
+
+class InvalidParams(BotframeworkError):
+    """A parameter is missing, of the wrong type or out of its limits; the message names the field and the limits."""
+
+    code = -32602
+    http_status = 400
+
+
+class ModelCannotInfill(InvalidParams):
+    """The model's vocabulary has no fill-in-the-middle tokens."""
+
+
+class InvalidRequest(BotframeworkError):
+    """The request is not allowed in the server's present state, or its id is already in use."""
+
+    code = -32600
+    http_status = 400
+
+
+class ServerNotInitialized(BotframeworkError):
+    """A request came before ``initialize``."""
+
+    code = -32002
+    http_status = 503
+    retryable = True
+
+
+class RequestCancelled(BotframeworkError):
+    """The client cancelled the request."""
+
+    code = -32800
+    http_status = 499
+
+
+class RequestSuperseded(BotframeworkError):
+    """A newer request of the same document took this one's place."""
+
+    code = -32802
+    http_status = 409
+
+
+class ServerBusy(BotframeworkError):
+    """A bounded queue is full. ``data.retryAfterMs`` says when to try again."""
+
+    code = -33001
+    http_status = 503
+    retryable = True
+
+
+class DeadlineExceeded(BotframeworkError):
+    """The request's own deadline passed before its first token."""
+
+    code = -33002
+    http_status = 504
+    retryable = True
+
+
+class ContextOverflow(BotframeworkError):
+    """The prompt does not fit. ``data.promptTokens`` and ``data.contextTokens`` give both numbers."""
+
+    code = -33003
+    http_status = 413
+
+
+class TemplateError(BotframeworkError):
+    """The model's chat template could not be compiled or rendered within its limits."""
+
+    code = -33004
+    http_status = 422
+
+
+class ConfigError(BotframeworkError):
+    """A setting has a wrong type or value, or came from a source that may not set it."""
+
+    code = -33005
+    http_status = 400
+
+
+class ModelError(BotframeworkError):
+    """Something about the model file or its loading."""
+
+    code = -33100
+    http_status = 422
+
+
+class ModelNotConfigured(ModelError):
+    """No model is chosen."""
+
+    code = -33100
+    http_status = 404
+
+
+class ModelNotFound(ModelError):
+    """The model file does not exist or cannot be read."""
+
+    code = -33101
+    http_status = 404
+
+
+class ModelRefused(ModelError):
+    """The file's header shows that it is not a whole, well-formed GGUF; llama.cpp never saw it."""
+
+    code = -33102
+
+
+class ModelCorrupt(ModelError):
+    """llama.cpp refused the file or died of it; the message carries llama.cpp's own words."""
+
+    code = -33103
+
+
+class ModelDoesNotFit(ModelError):
+    """Not enough memory for the weights or the KV cache."""
+
+    code = -33104
+    http_status = 507
+
+
+class ModelLoading(ModelError):
+    """The model is not ready yet. ``data.fraction`` tells how far it is."""
+
+    code = -33105
+    http_status = 503
+    retryable = True
+
+
+class WorkerError(BotframeworkError):
+    """Something about the worker process."""
+
+    code = -33200
+    http_status = 503
+
+
+class WorkerCrashed(WorkerError):
+    """The worker ended while the request was with it."""
+
+    code = -33200
+    retryable = True
+
+
+class WorkerStartFailed(WorkerError):
+    """The worker could not be started or did not listen in time."""
+
+    code = -33201
+    retryable = True
+
+
+class WorkerUnavailable(WorkerError):
+    """The worker died too often; ``botframework/restart`` tries again."""
+
+    code = -33202
+
+
+class RequestQuarantined(WorkerError):
+    """The same request was alone in two fatal computations and is refused for a while (``data.retryAfterMs``)."""
+
+    code = -33203
+    http_status = 422
+
+
+class WireError(BotframeworkError):
+    """The local socket between daemon and worker carried something it must not."""
+
+    code = -33300
+
+
+class FrameTooLarge(WireError):
+    """A frame is larger than the link allows."""
+
+    code = -33301
+
+
+class VersionMismatch(WireError):
+    """Daemon and worker speak different protocol versions."""
+
+    code = -33302
+
+
+def _leaves(cls: type[BotframeworkError]) -> list[type[BotframeworkError]]:
+    return [cls, *(leaf for sub in cls.__subclasses__() for leaf in _leaves(sub))]
+
+
+def from_wire(kind: str, message: str, data: dict[str, Any]) -> BotframeworkError:
+    """Rebuild an error that crossed the local socket by its class name; an unknown name becomes the root class."""
+    by_name = {cls.__name__: cls for cls in _leaves(BotframeworkError)}
+    error = by_name.get(kind, BotframeworkError)(message)
+    error.data = dict(data)
+    return error

@@ -1,0 +1,318 @@
+"""From messages to the prompt's tokens, with the model's own template, and never more than fit.
+
+A template prints messages between special tokens, all as one text. So that no message can write special tokens itself,
+every occurrence of a special token's name in a message is broken by a sentinel character before rendering, and the
+rendered text is cut at the sentinels and tokenised piece by piece: the name never reaches the tokenizer whole.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from botframework.errors import ContextOverflow, TemplateError
+from botframework.worker.renderer import FINAL_REASONS, TemplateRenderer
+from botframework.worker.sampling import REPLACEMENT, replace_surrogates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from botframework.wire.messages import ChatMessage
+
+SENTINEL = "\ufdd0"
+"""A noncharacter: Unicode promises that it never stands in a text that anyone exchanges."""
+MOST_CHARS_PER_TOKEN = 16
+"""No real text packs more into a token; longer messages are counted out without being rendered."""
+TYPICAL_CHARS_PER_TOKEN = 4
+NEIGHBOURS_TRIED = 2
+"""Cuts on either side of the estimated one that are tried one by one before halving."""
+_SYSTEM_PROBE_CHARS = 64
+_ROLE_GAP = "\n\n"
+"""Between messages that become one."""
+
+Message = dict[str, str]
+
+
+class Tokenize(Protocol):
+    """Text to tokens, without BOS."""
+
+    def __call__(self, text: str, *, parse_special: bool) -> list[int]:
+        """With ``parse_special`` the names of special tokens become those tokens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A prompt that fits."""
+
+    tokens: list[int]
+    dropped_messages: int
+
+
+class ChatFormatter:
+    """Everything about one model's way to chat."""
+
+    def __init__(
+        self,
+        template: str | None,
+        special_texts: Sequence[str],
+        bos_text: str,
+        eos_text: str,
+        tokenize: Tokenize,
+        *,
+        add_bos: bool = False,
+    ) -> None:
+        """Start nothing yet.
+
+        Parameters
+        ----------
+        template
+            From the GGUF; None takes ChatML, which most models that have none were trained on, if on any.
+        special_texts
+            Names of all tokens that ``parse_special`` makes of text.
+        bos_text, eos_text
+            Names of these two, for the template.
+        tokenize
+            The model's own.
+        add_bos
+            Whether the model wants BOS first; the template may print it or not.
+        """
+        self._renderer = None if template is None else TemplateRenderer(template)
+        self._guard = _SpecialTexts(special_texts)
+        self._bos = bos_text
+        self._eos = eos_text
+        self._tokenize = tokenize
+        self._add_bos = add_bos and bool(bos_text)
+        known = set(special_texts)
+        self.extra_stops = () if template is not None or "<|im_end|>" in known else ("<|im_end|>", "<|im_start|>")
+        """Stop strings that stand in for end-of-turn tokens which the model does not have."""
+
+    def start(self) -> None:
+        """Start the template's process ahead of the first prompt. Errors wait until then."""
+        if self._renderer is not None:
+            try:
+                self._renderer.start()
+            except TemplateError:
+                self._renderer.close()
+
+    def close(self) -> None:
+        """End the template's process."""
+        if self._renderer is not None:
+            self._renderer.close()
+
+    def prompt(self, messages: Sequence[ChatMessage], *, budget: int, trim: bool) -> ChatPrompt:
+        """Make the prompt for the assistant's next turn.
+
+        Parameters
+        ----------
+        messages
+            At least one.
+        budget
+            The prompt's largest number of tokens.
+        trim
+            Drop the oldest whole turns until it fits: a user's message with the answers after it. System messages stay.
+
+        Raises
+        ------
+        ContextOverflow
+            The last message does not fit even alone (with the system messages), or ``trim`` is off.
+        TemplateError
+            The template fails on these messages.
+        """
+        safe = [{"role": message.role, "content": self._guard.escape(message.content)} for message in messages]
+        conversation = _Conversation(safe)
+        attempts: dict[int, _Attempt] = {}
+
+        def attempt(index: int) -> _Attempt:
+            if index not in attempts:
+                attempts[index] = self._attempt(conversation.after(index), budget)
+            return attempts[index]
+
+        whole = attempt(0)
+        if whole.count <= budget:
+            return ChatPrompt(whole.tokens, dropped_messages=0)
+        last = len(conversation.cuts) - 1
+        index = _smallest(conversation, attempt, whole, budget) if trim and last > 0 else None
+        if index is None:
+            count = attempt(last).count if trim else whole.count
+            raise ContextOverflow(
+                f"The messages need {count} tokens, and {budget} fit.", promptTokens=count, contextTokens=budget
+            )
+        return ChatPrompt(attempt(index).tokens, dropped_messages=conversation.dropped(index))
+
+    def _attempt(self, messages: list[Message], budget: int) -> _Attempt:
+        chars = sum(len(message["content"]) for message in messages)
+        if chars > budget * MOST_CHARS_PER_TOKEN:
+            return _Attempt([], chars, chars // TYPICAL_CHARS_PER_TOKEN)
+        tokens = self._tokens(self._render(messages))
+        return _Attempt(tokens, chars, len(tokens))
+
+    def _tokens(self, rendered: str) -> list[int]:
+        if self._bos and rendered.startswith(self._bos * 2):
+            rendered = rendered[len(self._bos) :]
+        elif self._add_bos and not rendered.startswith(self._bos):
+            rendered = self._bos + rendered
+        tokens: list[int] = []
+        for piece in rendered.split(SENTINEL):
+            if piece:
+                tokens += self._tokenize(piece, parse_special=piece not in self._guard.unbreakable)
+        return tokens
+
+    def _render(self, messages: list[Message]) -> str:
+        """Render as the messages are; where the template refuses or drops some, say the same in a way that it takes."""
+        if self._renderer is None:
+            return _chatml(messages)
+        first_error: TemplateError | None = None
+        incomplete: str | None = None
+        for variant in _variants(messages):
+            try:
+                rendered = self._render_once(self._renderer, variant)
+            except TemplateError as error:
+                if error.data.get("reason") in FINAL_REASONS:
+                    raise
+                first_error = first_error or error
+                continue
+            if _shows_system(messages, rendered):
+                return rendered
+            incomplete = rendered if incomplete is None else incomplete
+        if incomplete is None:
+            raise first_error or TemplateError("The model's chat template makes nothing of these messages.")
+        return incomplete
+
+    def _render_once(self, renderer: TemplateRenderer, messages: list[Message]) -> str:
+        variables: dict[str, Any] = {
+            "messages": messages,
+            "add_generation_prompt": True,
+            "bos_token": self._bos,
+            "eos_token": self._eos,
+            "tools": None,
+            "documents": None,
+        }
+        return renderer.render(variables, input_chars=sum(len(message["content"]) for message in messages))
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    tokens: list[int]
+    chars: int
+    count: int
+    """Of the tokens; an estimate where the text is so long that it was not rendered."""
+
+
+class _Conversation:
+    """Messages and the places where their beginning may be cut off."""
+
+    def __init__(self, messages: list[Message]) -> None:
+        self._messages = messages
+        talk = [at for at, message in enumerate(messages) if message["role"] != "system"]
+        turns = [at for at in talk if messages[at]["role"] == "user"]
+        self.cuts = sorted({*talk[:1], *turns, *talk[-1:]}) or [0]
+        """Index of the first message that stays, system messages aside; the last cut keeps only the last message."""
+
+    def after(self, index: int) -> list[Message]:
+        cut = self.cuts[index]
+        return [message for at, message in enumerate(self._messages) if at >= cut or message["role"] == "system"]
+
+    def dropped(self, index: int) -> int:
+        return len(self._messages) - len(self.after(index))
+
+
+def _smallest(
+    conversation: _Conversation, attempt: Callable[[int], _Attempt], whole: _Attempt, budget: int
+) -> int | None:
+    """The first cut whose messages fit, with few renders: estimate by length, look at the neighbours, then halve."""
+    per_char = whole.count / max(whole.chars, 1)
+    low, high = 0, len(conversation.cuts)
+    guess = 1
+    for index in range(1, high):
+        guess = index
+        chars = sum(len(message["content"]) for message in conversation.after(index))
+        if chars * per_char <= budget:
+            break
+    tried = 0
+    while high - low > 1:
+        tried += 1
+        if attempt(guess).count <= budget:
+            high = guess
+            guess = high - 1
+        else:
+            low = guess
+            guess = low + 1
+        if tried > NEIGHBOURS_TRIED:
+            guess = (low + high) // 2
+    return high if high < len(conversation.cuts) else None
+
+
+def _variants(messages: list[Message]) -> Iterator[list[Message]]:
+    """The messages as they are, then with what some templates refuse said in another way; each variant once."""
+    merged = _merge(messages)
+    plain = _merge([{**message, "role": "user"} if message["role"] == "tool" else message for message in messages])
+    seen: list[list[Message]] = []
+    for variant in (messages, merged, _fold_system(merged), plain, _fold_system(plain)):
+        if variant not in seen:
+            seen.append(variant)
+            yield variant
+
+
+def _merge(messages: list[Message]) -> list[Message]:
+    """Make one message of neighbours of the same role."""
+    merged: list[Message] = []
+    for message in messages:
+        if merged and merged[-1]["role"] == message["role"]:
+            merged[-1] = {**message, "content": merged[-1]["content"] + _ROLE_GAP + message["content"]}
+        else:
+            merged.append(message)
+    return merged
+
+
+def _fold_system(messages: list[Message]) -> list[Message]:
+    """Put what the system says in front of what the user says first."""
+    system = [message["content"] for message in messages if message["role"] == "system"]
+    rest = [message for message in messages if message["role"] != "system"]
+    if not system:
+        return rest
+    if not rest or rest[0]["role"] != "user":
+        return _merge([{"role": "user", "content": _ROLE_GAP.join(system)}, *rest])
+    return _merge([{"role": "user", "content": _ROLE_GAP.join([*system, rest[0]["content"]])}, *rest[1:]])
+
+
+def _shows_system(messages: list[Message], rendered: str) -> bool:
+    """Whether the system messages are there: some templates drop them without a word."""
+    probes = [message["content"].strip()[:_SYSTEM_PROBE_CHARS] for message in messages if message["role"] == "system"]
+    return all(probe in rendered for probe in probes)
+
+
+def _chatml(messages: list[Message]) -> str:
+    turns = (f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n" for message in messages)
+    return "".join(turns) + "<|im_start|>assistant\n"
+
+
+class _SpecialTexts:
+    """The names that a message must not be able to write."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        # Runs of white space are ordinary text to everyone but the tokenizer; breaking them would only cost quality.
+        self._texts = frozenset(text for text in texts if text.strip())
+        self._lengths = sorted({len(text) for text in self._texts})
+        self.unbreakable = frozenset(text for text in self._texts if len(text) == 1)
+        """Names of one character: there is nothing to break, so they stand alone and are tokenised as plain text."""
+        heads = "".join(re.escape(head) for head in sorted({text[0] for text in self._texts}))
+        self._candidate = re.compile(f"[{heads}]") if heads else None
+
+    def escape(self, text: str) -> str:
+        """Put a sentinel behind the first character of every name, also of those that overlap."""
+        text = replace_surrogates(text).replace(SENTINEL, REPLACEMENT)
+        if self._candidate is None:
+            return text
+        parts: list[str] = []
+        done = 0
+        for found in self._candidate.finditer(text):
+            at = found.start()
+            if text[at] in self.unbreakable:
+                parts += (text[done:at], SENTINEL, text[at], SENTINEL)
+                done = at + 1
+            elif any(text[at : at + length] in self._texts for length in self._lengths):
+                parts += (text[done : at + 1], SENTINEL)
+                done = at + 1
+        return "".join((*parts, text[done:]))

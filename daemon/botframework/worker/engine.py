@@ -1,0 +1,246 @@
+"""A loaded model and its two contexts: a small one for completion, a larger one for chat and edit.
+
+The contexts share the weights and never compute at once: both belong to the scheduling thread. The second is made when
+the first chat needs it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from botframework.wire import messages as wire
+from botframework.worker import fim, llama
+from botframework.worker.chat import ChatFormatter
+from botframework.worker.sessions import SessionPool
+from botframework.worker.threads import ThreadGovernor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+LaneName = Literal["fim", "chat"]
+
+CALIBRATION_S = 0.5
+"""Time for measuring one thread count at load; a big model gets fewer steps, not more time."""
+CALIBRATION_STEPS = 8
+CHAT_CHUNK_S = 0.1
+"""A completion waits at most this long for a chat's micro-batch: a tenth of a second is the border of noticing."""
+MIN_CHUNK = 16
+"""Smaller micro-batches cost more time than they save: the weights are read once per micro-batch."""
+TOKENIZED_TEXTS = 512
+"""Blocks of the completion windows of a handful of documents."""
+ANSWER_SHARE = 4
+"""A prompt may take all of a sequence but 1/4, so that there is room for an answer."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One context with its sessions."""
+
+    name: LaneName
+    context: llama.Context
+    pool: SessionPool
+    chunk: int
+    """Prompt tokens of one micro-batch."""
+    governor: ThreadGovernor
+
+
+class Engine:
+    """The model, ready to compute. Made and used by the scheduling thread; `chat_formatter` by the preparing thread."""
+
+    def __init__(self, load: wire.LoadModel, progress: Callable[[float], bool]) -> None:
+        """Load the model, make the completion context, measure.
+
+        Raises
+        ------
+        ModelCorrupt, ModelDoesNotFit, RequestCancelled
+            As `llama.Model` and `llama.Context`.
+        """
+        began = time.monotonic()
+        self._load = load
+        self.model = llama.Model(load.path, n_gpu_layers=load.n_gpu_layers, use_mmap=load.use_mmap, progress=progress)
+        vocab = self.model.vocab
+        self.fim_tokens = fim.FimTokens(
+            pre=vocab.fim("pre"),
+            suf=vocab.fim("suf"),
+            mid=vocab.fim("mid"),
+            pad=vocab.fim("pad"),
+            rep=vocab.fim("rep"),
+            sep=vocab.fim("sep"),
+            bos=vocab.bos if vocab.add_bos else fim.ABSENT,
+        )
+        self.can_infill = fim.ABSENT not in (self.fim_tokens.pre, self.fim_tokens.suf, self.fim_tokens.mid)
+        # The window moves in blocks, so most of its texts come again with the next key.
+        self._tokenize = functools.lru_cache(maxsize=TOKENIZED_TEXTS)(vocab.tokenize)
+        self.n_threads = load.n_threads[0]
+        self.prefill_tokens_per_s = self.decode_tokens_per_s = 0.0
+        self._lanes: dict[LaneName, Lane] = {}
+        self.can_cut_tail = False
+        self._calibrate(self.lane("fim"))
+        self.load_ms = (time.monotonic() - began) * 1000
+
+    def lane(self, name: LaneName) -> Lane:
+        """The context of that name, made when first asked for.
+
+        Raises
+        ------
+        ModelDoesNotFit
+            There is no memory for it.
+        """
+        if name not in self._lanes:
+            load = self._load
+            n_ctx, n_seq, n_ubatch = (
+                (load.n_ctx_fim, load.n_seq_fim, load.n_ubatch_fim)
+                if name == "fim"
+                else (load.n_ctx_chat, load.n_seq_chat, load.n_ubatch_chat)
+            )
+            context = llama.Context(
+                self.model,
+                n_ctx=n_ctx,
+                n_seq=n_seq,
+                n_ubatch=n_ubatch,
+                n_threads=self.n_threads,
+                flash_attn=load.flash_attn,
+                kv_type=load.kv_type,
+            )
+            self._lanes[name] = Lane(
+                name,
+                context,
+                SessionPool(context, n_ctx_train=self.model.n_ctx_train),
+                self._chunk(name, n_ubatch),
+                ThreadGovernor(self.n_threads),
+            )
+        return self._lanes[name]
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The contexts that exist."""
+        return tuple(self._lanes.values())
+
+    def describe(self) -> wire.Loaded:
+        """Tell what is loaded."""
+        model, load = self.model, self._load
+        order = self.fim_order if self.can_infill else "none"
+        return wire.Loaded(
+            model=wire.ModelInfo(
+                name=model.metadata("general.name") or load.path.replace("\\", "/").rsplit("/", 1)[-1],
+                architecture=model.metadata("general.architecture") or "",
+                description=model.describe(),
+                path=load.path,
+                size_bytes=model.size_bytes,
+                n_params=model.n_params,
+                n_vocab=model.vocab.size,
+                n_ctx_train=model.n_ctx_train,
+                n_layers=model.n_layers,
+                n_embd=model.n_embd,
+                can_infill=self.can_infill,
+                fim_order=order,
+                has_chat_template=model.chat_template() is not None,
+                can_cut_tail=self.can_cut_tail,
+            ),
+            devices=llama.devices(),
+            n_threads=self.n_threads,
+            n_ctx_fim=self.lane("fim").pool.sequence_limit,
+            n_ctx_chat=min(load.n_ctx_chat, model.n_ctx_train),
+            load_ms=self.load_ms,
+            prefill_tokens_per_s=self.prefill_tokens_per_s,
+            decode_tokens_per_s=self.decode_tokens_per_s,
+            llama_build=llama.build(),
+        )
+
+    @functools.cached_property
+    def fim_order(self) -> fim.Order:
+        """Which of the two layouts the model was trained for.
+
+        Raises
+        ------
+        ModelCannotInfill
+            Its vocabulary has no FIM tokens.
+        """
+        metadata = {
+            key: value
+            for key in ("botframework.fim.order", "general.architecture", "general.name")
+            if (value := self.model.metadata(key)) is not None
+        }
+        return fim.pick_order(self.fim_tokens, self._load.fim_order, metadata)
+
+    def fim_prompt(self, request: wire.FimRequest) -> list[int]:
+        """Lay out a completion's prompt, cut to what the context holds beside the answer.
+
+        Raises
+        ------
+        ModelCannotInfill
+            The model has no FIM tokens.
+        """
+        limit = self.lane("fim").pool.sequence_limit
+        return fim.build_prompt(
+            request.prefix,
+            request.suffix,
+            tokens=self.fim_tokens,
+            order=self.fim_order,
+            tokenize=self._tokenize,
+            budget=limit - min(request.max_tokens, limit // ANSWER_SHARE),
+        ).tokens
+
+    @functools.cached_property
+    def chat_formatter(self) -> ChatFormatter:
+        """The model's chat template; reads the whole vocabulary once, on the preparing thread."""
+        vocab = self.model.vocab
+        return ChatFormatter(
+            self.model.chat_template(),
+            vocab.special_texts(),
+            vocab.text_of(vocab.bos),
+            vocab.text_of(vocab.eos),
+            vocab.tokenize,
+            add_bos=vocab.add_bos,
+        )
+
+    def chat_budget(self, request: wire.ChatRequest) -> int:
+        """Prompt tokens that a chat may have, leaving room for its answer."""
+        limit = min(self._load.n_ctx_chat, self.model.n_ctx_train)
+        return limit - min(request.max_tokens, limit // ANSWER_SHARE)
+
+    def _chunk(self, name: LaneName, n_ubatch: int) -> int:
+        if name == "fim" or not self.prefill_tokens_per_s:
+            return n_ubatch
+        return max(MIN_CHUNK, min(n_ubatch, int(self.prefill_tokens_per_s * CHAT_CHUNK_S)))
+
+    def _calibrate(self, lane: Lane) -> None:
+        """Measure each offered thread count and keep the fastest at decoding; measure the prefill with it."""
+        context = lane.context
+        token = next((t for t in range(self.model.vocab.size) if not self.model.vocab.is_eog(t)), 0)
+        context.decode_chunk(0, 0, [token], output=True)  # The first call pages the weights in.
+        rates = {}
+        for n_threads in self._load.n_threads:
+            context.set_threads(n_threads)
+            rates[n_threads] = 1 / _median_s(
+                lambda position: context.decode_chunk(0, position, [token], output=True), start=context.end_of(0)
+            )
+        self.n_threads = max(rates, key=lambda count: rates[count])
+        self.decode_tokens_per_s = rates[self.n_threads]
+        context.set_threads(self.n_threads)
+        lane.governor = ThreadGovernor(self.n_threads)
+        context.forget(0)
+        chunk = [token] * lane.chunk
+        began = time.monotonic()
+        context.decode_chunk(0, 0, chunk, output=True)
+        self.prefill_tokens_per_s = len(chunk) / (time.monotonic() - began)
+        self.can_cut_tail = context.cut(0, 1) and context.end_of(0) == 1
+        context.forget(0)
+        log.info("measured %s tokens/s by threads, prefill %.0f tokens/s", rates, self.prefill_tokens_per_s)
+
+
+def _median_s(step: Callable[[int], object], start: int) -> float:
+    times: list[float] = []
+    began = time.monotonic()
+    while len(times) < CALIBRATION_STEPS and (len(times) < 2 or time.monotonic() - began < CALIBRATION_S):
+        before = time.monotonic()
+        step(start + len(times))
+        times.append(time.monotonic() - before)
+    return statistics.median(times)

@@ -1,0 +1,249 @@
+"""The worker process: socket in, scheduler, socket out.
+
+Three threads: this one loads and then schedules and computes; the link thread (`worker.clients`) reads and writes; the
+watchdog ends the process when a llama.cpp call hangs. A fourth renders and tokenises chats, which may take a while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import queue
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from botframework import config, process
+from botframework.errors import (
+    BotframeworkError,
+    InvalidRequest,
+    ModelCorrupt,
+    ModelLoading,
+    ServerBusy,
+    TemplateError,
+)
+from botframework.process import logs
+from botframework.wire import messages as wire
+from botframework.wire.flight import FlightWriter
+from botframework.worker.clients import ClientLink, Clients
+from botframework.worker.requests import Figures, Job
+from botframework.worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from botframework.worker.engine import Engine
+    from botframework.worker.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+MAX_UNANSWERED = 64
+"""Requests of all connections together; a request that waits behind more will not be wanted any more."""
+MAX_UNANSWERED_PER_CLIENT = 32
+"""Half of it, so that one connection cannot fill the queue alone."""
+RETRY_AFTER_MS = 250
+"""About the time of one short completion."""
+DEVICES_MAX_AGE_S = 1.0
+"""Asking a driver for its free memory may cost a millisecond."""
+
+
+class Worker:
+    """Joins connections and scheduler. Methods of `Handler` run in the link thread."""
+
+    def __init__(self, socket_path: Path, flight: FlightWriter) -> None:
+        self._flight = flight
+        self._clients = Clients(socket_path, self, self._end)
+        self._load: wire.LoadModel | None = None
+        self._loads: queue.SimpleQueue[wire.LoadModel] = queue.SimpleQueue()
+        self._fraction = 0.0
+        self._outcome: wire.Loaded | wire.LoadFailed | None = None
+        self._scheduler: Scheduler | None = None
+        self._engine: Engine | None = None
+        self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._devices: tuple[float, tuple[wire.Device, ...]] = (0.0, ())
+
+    def run(self, adopted: socket.socket | None) -> None:
+        """Serve until nobody needs us."""
+        self._clients.start(adopted)
+        # Only now: importing llama.cpp takes longer than everything before it, and a daemon waits for the socket.
+        from botframework.worker import llama
+        from botframework.worker.engine import Engine
+        from botframework.worker.scheduler import Scheduler
+
+        llama.initialise(_log_line, self._flight.set_last_words)
+        load = self._loads.get()
+        self._flight.set_phase("loading")
+        watchdog = Watchdog(self._flight)
+        try:
+            engine = Engine(load, self._progress)
+        except BotframeworkError as error:
+            self._fail_load(error)
+        except Exception as error:
+            log.exception("loading failed")
+            self._fail_load(ModelCorrupt(f"loading failed: {error}", path=load.path))
+        lane = engine.lane("fim")
+        watchdog.expect(lane.context.n_batch / engine.prefill_tokens_per_s)
+        self._engine, self._scheduler = engine, Scheduler(engine, self._flight, watchdog)
+        self._flight.set_phase("serving")
+        self._outcome = engine.describe()
+        self._clients.broadcast(self._outcome)
+        self._scheduler.run()
+
+    # --- the link thread ----------------------------------------------------------------------------------------------
+
+    def received(self, client: ClientLink, message: wire.ToWorker) -> None:
+        """Handle one message of a client."""
+        match message:
+            case wire.LoadModel():
+                self._load_asked(client, message)
+            case wire.FimRequest() | wire.ChatRequest():
+                self._request(client, message)
+            case wire.Cancel(id=number):
+                job = client.jobs.get(number)
+                if job is not None and self._scheduler is not None:
+                    self._scheduler.cancel(job)
+            case wire.GetStats(id=number):
+                client.send(self._stats(client, number))
+            case wire.ListSessions(id=number):
+                self._post_sessions(client, number, None)
+            case wire.CloseSession(id=number, session=name):
+                self._post_sessions(client, number, name)
+
+    def caught_up(self, client: ClientLink) -> None:
+        """Let the scheduler look again at a client that was behind."""
+        if self._scheduler is not None:
+            self._scheduler.post(lambda: log.debug("client %d caught up", client.number))
+
+    def gone(self, client: ClientLink) -> None:
+        """Forget a connection; what it asked for is of no use any more."""
+        scheduler = self._scheduler
+        if scheduler is not None:
+            for job in list(client.jobs.values()):
+                scheduler.cancel(job)
+            scheduler.post(lambda: scheduler.client_gone(client))
+
+    def _load_asked(self, client: ClientLink, load: wire.LoadModel) -> None:
+        if self._load is None:
+            self._load = load
+            self._loads.put(load)
+        elif load != self._load:
+            differing = [name for name in load.__struct_fields__ if getattr(load, name) != getattr(self._load, name)]
+            client.send(
+                wire.LoadFailed(
+                    kind=InvalidRequest.__name__,
+                    message=f"this worker was started with other load parameters: {', '.join(differing)} differ",
+                )
+            )
+            return
+        if self._outcome is not None:
+            client.send(self._outcome)
+
+    def _request(self, client: ClientLink, request: wire.FimRequest | wire.ChatRequest) -> None:
+        refusal = self._refusal(client, request)
+        if refusal is not None:
+            kind, message, data = type(refusal).__name__, refusal.message, refusal.data
+            client.send(wire.Failure(id=request.id, kind=kind, message=message, data=data))
+            return
+        scheduler, engine = self._scheduler, self._engine
+        assert scheduler is not None and engine is not None  # noqa: S101, PT018 - or it would have been refused
+        job = Job(client, request)
+        client.jobs[request.id] = job
+        if isinstance(request, wire.ChatRequest):
+            self._preparing.submit(_prepare_chat, job, request, engine, scheduler)
+        else:
+            scheduler.post(lambda: scheduler.submit(job))
+
+    def _refusal(self, client: ClientLink, request: wire.GenerateRequest) -> BotframeworkError | None:
+        if self._scheduler is None:
+            return ModelLoading("the model is still loading", fraction=self._fraction)
+        if request.id in client.jobs:
+            return InvalidRequest(f"request id {request.id} is in use")
+        if len(client.jobs) >= MAX_UNANSWERED_PER_CLIENT or self._clients.unanswered >= MAX_UNANSWERED:
+            return ServerBusy("too many requests are waiting", retryAfterMs=RETRY_AFTER_MS)
+        return None
+
+    def _post_sessions(self, client: ClientLink, number: int, close: str | None) -> None:
+        scheduler = self._scheduler
+        if scheduler is None:
+            client.send(wire.Sessions(id=number, sessions=()))
+            return
+
+        def answer() -> None:
+            if close is not None:
+                scheduler.close_session(client, close)
+            client.send(wire.Sessions(id=number, sessions=scheduler.sessions(client)))
+
+        scheduler.post(answer)
+
+    def _stats(self, client: ClientLink, number: int) -> wire.Stats:
+        figures = self._scheduler.figures(client) if self._scheduler is not None else Figures()
+        asked_at, devices = self._devices
+        if self._outcome is not None and time.monotonic() - asked_at > DEVICES_MAX_AGE_S:
+            from botframework.worker import llama
+
+            devices = tuple(device for device in llama.devices() if device.kind != "cpu")
+            self._devices = (time.monotonic(), devices)
+        return wire.Stats(
+            id=number,
+            rss_bytes=process.rss_bytes(),
+            clients=len(self._clients),
+            devices=devices,
+            **dataclasses.asdict(figures),
+        )
+
+    def _end(self) -> NoReturn:
+        self._flight.set_phase("stopping")
+        self._clients.unlink()
+        os._exit(0)
+
+    # --- the main thread ----------------------------------------------------------------------------------------------
+
+    def _progress(self, fraction: float) -> bool:
+        if fraction - self._fraction >= 0.01 or fraction >= 1.0:
+            self._fraction = fraction
+            self._clients.broadcast(wire.LoadProgress(fraction=fraction))
+        return True
+
+    def _fail_load(self, error: BotframeworkError) -> NoReturn:
+        self._outcome = wire.LoadFailed(kind=type(error).__name__, message=error.message, data=error.data)
+        self._clients.broadcast(self._outcome, then_close=True)
+        while True:  # The link thread ends the process with the last connection.
+            time.sleep(60)
+
+
+def _prepare_chat(job: Job, request: wire.ChatRequest, engine: Engine, scheduler: Scheduler) -> None:
+    """Render and tokenise a chat, then hand it to the scheduler; in the preparing thread."""
+    try:
+        if not job.cancelled:
+            formatter = engine.chat_formatter
+            prompt = formatter.prompt(request.messages, budget=engine.chat_budget(request), trim=request.trim)
+            job.stop_also(formatter.extra_stops)
+            job.prompt, job.dropped_messages = prompt.tokens, prompt.dropped_messages
+    except BotframeworkError as error:
+        job.failure = error
+    except Exception as error:
+        log.exception("a chat could not be prepared")
+        job.failure = TemplateError(f"the chat could not be prepared: {error}")
+    scheduler.post(lambda: scheduler.submit(job))
+
+
+def _log_line(level: int, line: str) -> None:
+    logging.getLogger("botframework.llama_cpp").log(level, "%s", line)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the worker of ``botframework worker --key KEY --runtime DIR [--fd N]``."""
+    parser = argparse.ArgumentParser(prog="botframework worker", description="Serves one model; started by the daemon.")
+    parser.add_argument("--key", required=True, help="names the model and its load parameters; 16 hex digits")
+    parser.add_argument("--runtime", required=True, type=Path, help="folder of the socket and the flight recorder")
+    parser.add_argument("--fd", type=int, help="one end of a socket pair whose other end the starting daemon holds")
+    parser.add_argument("--log-level", default="info")
+    options = parser.parse_args(arguments)
+    logs.set_up(options.log_level, config.log_dir(), to_stderr=False)
+    flight = FlightWriter(options.runtime / f"{options.key}.flight")
+    adopted = socket.socket(fileno=options.fd) if options.fd is not None else None
+    Worker(options.runtime / f"{options.key}.sock", flight).run(adopted)

@@ -1,0 +1,178 @@
+"""One request inside the worker, from its arrival to its one answer.
+
+A `Job` is owned by the scheduling thread. The link thread only reads ``cancelled`` and sets it.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from botframework.wire import messages as wire
+from botframework.worker.sampling import StopScanner, Utf8Stream
+
+if TYPE_CHECKING:
+    from botframework.errors import BotframeworkError
+    from botframework.worker.llama import SamplerChain
+    from botframework.worker.sessions import KvSequence, Owner
+
+PRIORITIES: tuple[wire.Priority, ...] = ("completion", "edit", "chat", "background")
+"""Best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The part of `wire.Stats` that the scheduler knows, under the same names."""
+
+    kv_tokens: int = 0
+    kv_cells: int = 0
+    queued: int = 0
+    running: int = 0
+    tokens_per_s: float = 0.0
+    last_first_token_ms: float = 0.0
+    n_threads: int = 0
+
+
+class Client(Protocol):
+    """What a job needs of the connection that it came from."""
+
+    number: int
+
+    def send(self, message: wire.Message) -> None:
+        """Queue a message for the client; any thread."""
+        ...
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client has so much untaken that its generations should wait."""
+        ...
+
+
+class Phase(enum.Enum):
+    """Where a job stands."""
+
+    WAITING = enum.auto()
+    """For its prompt, a sequence or cells."""
+    PREFILL = enum.auto()
+    GENERATE = enum.auto()
+    ENDED = enum.auto()
+
+
+class Job:
+    """A request for tokens and everything that becomes of it."""
+
+    def __init__(self, client: Client, request: wire.FimRequest | wire.ChatRequest) -> None:
+        self.client = client
+        self.request = request
+        self.arrived = time.monotonic()
+        self.deadline = None if request.deadline_ms is None else self.arrived + request.deadline_ms / 1000
+        self.priority = PRIORITIES.index(request.priority)
+        self.owner: Owner = (client.number, request.session)
+        self.phase = Phase.WAITING
+        self.cancelled = False
+        """Set by any thread; obeyed at the next step."""
+        self.failure: BotframeworkError | None = None
+        """Set when preparing the prompt failed."""
+        self.prompt: list[int] | None = None
+        self.max_tokens = request.max_tokens
+        self.dropped_messages = 0
+        self.sequence: KvSequence | None = None
+        self.chain: SamplerChain | None = None
+        self.next_token = -1
+        """Sampled, but not in the KV cache yet."""
+        self.cached = 0
+        self.evaluated = 0
+        self.generated = 0
+        self._started = 0.0
+        self._first_token = 0.0
+        self._prompt_s = 0.0
+        self._decode_s = 0.0
+        self._utf8 = Utf8Stream()
+        self._stops = StopScanner(request.stop)
+        self._text: list[str] = []
+        self._frames = 0
+
+    @property
+    def is_fim(self) -> bool:
+        """Whether it belongs to the completion context."""
+        return isinstance(self.request, wire.FimRequest)
+
+    def stop_also(self, stops: tuple[str, ...]) -> None:
+        """Add stop strings that the model needs; before the first token."""
+        self._stops = StopScanner((*self.request.stop, *stops))
+
+    def begin(self, sequence: KvSequence, prompt: list[int], chain: SamplerChain) -> None:
+        """Take a leased sequence: reading the prompt can start."""
+        self.sequence, self.prompt, self.chain = sequence, prompt, chain
+        self.cached = len(sequence.tokens)
+        self.phase = Phase.PREFILL
+        self._started = time.monotonic()
+
+    def spent(self, seconds: float) -> None:
+        """Count time in llama.cpp on behalf of this job."""
+        if self.phase is Phase.PREFILL:
+            self._prompt_s += seconds
+        else:
+            self._decode_s += seconds
+
+    def feed(self, piece: bytes) -> bool:
+        """Take the bytes of one generated token and stream what is certain. True: a stop string ends the answer."""
+        if not self.generated:
+            self._first_token = time.monotonic()
+        self.generated += 1
+        text, stopped = self._stops.feed(self._utf8.feed(piece))
+        self._emit(text)
+        return stopped
+
+    def finish(self, reason: wire.FinishReason, evaluated: int) -> None:
+        """Answer with what there is."""
+        if reason != "stopString":
+            text, stopped = self._stops.feed(self._utf8.flush())
+            self._emit(text if stopped else text + self._stops.flush())
+        self.phase = Phase.ENDED
+        self.client.send(
+            wire.Done(
+                id=self.request.id,
+                text="" if self.request.stream else "".join(self._text),
+                finish_reason=reason,
+                usage=wire.Usage(
+                    prompt_tokens=len(self.prompt or ()),
+                    cached_tokens=self.cached,
+                    evaluated_tokens=evaluated,
+                    completion_tokens=self.generated,
+                ),
+                timings=self._timings(),
+                dropped_messages=self.dropped_messages,
+            )
+        )
+
+    def fail(self, error: BotframeworkError) -> None:
+        """Answer with an error."""
+        self.phase = Phase.ENDED
+        self.client.send(
+            wire.Failure(id=self.request.id, kind=type(error).__name__, message=error.message, data=error.data)
+        )
+
+    @property
+    def first_token_ms(self) -> float:
+        """From arrival to the first token; 0 when there was none."""
+        return (self._first_token - self.arrived) * 1000 if self._first_token else 0.0
+
+    def _emit(self, text: str) -> None:
+        if not text:
+            return
+        if self.request.stream:
+            self.client.send(wire.Token(id=self.request.id, text=text, index=self._frames))
+            self._frames += 1
+        else:
+            self._text.append(text)
+
+    def _timings(self) -> wire.Timings:
+        return wire.Timings(
+            queue_ms=((self._started or time.monotonic()) - self.arrived) * 1000,
+            first_token_ms=self.first_token_ms,
+            prompt_ms=self._prompt_s * 1000,
+            decode_ms=self._decode_s * 1000,
+        )

@@ -1,0 +1,373 @@
+"""The one loop: admit, choose, compute a step, hand out its tokens.
+
+Everything that computes happens in this thread, one llama.cpp call at a time, so the two contexts never compete. A
+call is either one decode step (a token for each of several generating sequences) or one micro-batch of one prompt.
+After each call the loop looks at what has arrived: there a completion overtakes a chat and a cancelled request leaves.
+
+Priorities are strict (completion, edit, chat, background), but a level that waits too long gets a step. Within a level
+connections take turns.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from botframework.errors import BotframeworkError, DeadlineExceeded, InvalidParams
+from botframework.wire import messages as wire
+from botframework.worker import sampling
+from botframework.worker.llama import DecodeStatus, SamplerChain
+from botframework.worker.requests import Figures, Job, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from botframework.wire.flight import FlightWriter
+    from botframework.worker.engine import Engine, Lane
+    from botframework.worker.requests import Client
+    from botframework.worker.sessions import Owner
+    from botframework.worker.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+STARVATION_S = 0.5
+"""A level that got nothing for so long gets one step: a flood of completions slows a chat down, but never stops it."""
+RATE_WINDOW_S = 1.0
+"""The tokens per second of the heartbeat are those of so long."""
+
+
+class Scheduler:
+    """Owns the engine and all jobs. `post`, `cancel` and the figures may be used by any thread, the rest by its own."""
+
+    def __init__(self, engine: Engine, flight: FlightWriter, watchdog: Watchdog) -> None:
+        self._engine = engine
+        self._flight = flight
+        self._watchdog = watchdog
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: list[Job] = []
+        self._clients: dict[int, Client] = {}
+        self._turns: dict[int, int] = {}
+        """When each connection last had its turn, counted in steps."""
+        self._step_count = 0
+        self._passed_over_since: dict[int, float] = {}
+        """By level: since when it could have run and did not."""
+        self._prefilled_last = False
+        self._read_since_answer: dict[Owner, int] = {}
+        self._abort_lock = threading.Lock()
+        self._abortable: tuple[Job, Lane] | None = None
+        """The job whose prompt alone is in the running call; only such a call may be aborted."""
+        self._produced: deque[float] = deque()
+        """When the tokens of the last second were generated."""
+        self.last_first_token_ms: dict[int, float] = {}
+        """By connection number."""
+
+    # --- any thread ---------------------------------------------------------------------------------------------------
+
+    def post(self, event: Callable[[], None]) -> None:
+        """Have something done by the scheduling thread, soon."""
+        self._inbox.put(event)
+
+    def cancel(self, job: Job) -> None:
+        """Stop a job, even inside its prompt's micro-batch."""
+        job.cancelled = True
+        with self._abort_lock:
+            if self._abortable is not None and self._abortable[0] is job:
+                self._abortable[1].context.raise_abort()
+        self.post(_nothing)
+
+    def figures(self, client: Client) -> Figures:
+        """What the heartbeat tells of this moment."""
+        now = time.monotonic()
+        jobs = list(self._jobs)
+        lanes = self._engine.lanes
+        return Figures(
+            kv_tokens=sum(lane.pool.tokens for lane in lanes),
+            kv_cells=sum(lane.context.n_cells for lane in lanes),
+            queued=sum(job.phase is Phase.WAITING for job in jobs),
+            running=sum(job.phase in (Phase.PREFILL, Phase.GENERATE) for job in jobs),
+            tokens_per_s=sum(now - at < RATE_WINDOW_S for at in list(self._produced)) / RATE_WINDOW_S,
+            last_first_token_ms=self.last_first_token_ms.get(client.number, 0.0),
+            n_threads=max((lane.governor.n_threads for lane in lanes), default=0),
+        )
+
+    # --- the scheduling thread ----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until the process ends."""
+        while True:
+            self._take_events()
+            self._sweep()
+            self._admit()
+            self._step()
+
+    def submit(self, job: Job) -> None:
+        """Take a job; a chat comes with its prompt prepared."""
+        self._clients[job.client.number] = job.client
+        if job.failure is not None:
+            job.fail(job.failure)
+            return
+        self._jobs.append(job)
+
+    def client_gone(self, client: Client) -> None:
+        """Drop everything of a connection."""
+        for job in [job for job in self._jobs if job.client is client]:
+            self._leave(job, keep=False)
+        self._clients.pop(client.number, None)
+        self._turns.pop(client.number, None)
+        self.last_first_token_ms.pop(client.number, None)
+        for owner in [owner for owner in self._read_since_answer if owner[0] == client.number]:
+            del self._read_since_answer[owner]
+        for lane in self._engine.lanes:
+            lane.pool.close_connection(client.number)
+
+    def sessions(self, client: Client) -> tuple[wire.SessionInfo, ...]:
+        """List a connection's sessions."""
+        now = time.monotonic()
+        return tuple(
+            wire.SessionInfo(
+                session=sequence.owner[1] if sequence.owner else "",
+                context=lane.name,
+                tokens=len(sequence.tokens),
+                busy=sequence.busy,
+                idle_s=0.0 if sequence.busy else now - sequence.used_at,
+            )
+            for lane in self._engine.lanes
+            for sequence in lane.pool.of_connection(client.number)
+        )
+
+    def close_session(self, client: Client, name: str) -> None:
+        """Forget a session; what runs in it is cancelled first."""
+        owner = (client.number, name)
+        for job in [job for job in self._jobs if job.owner == owner]:
+            self._end(job, "cancelled")
+        for lane in self._engine.lanes:
+            lane.pool.close(owner)
+        self._read_since_answer.pop(owner, None)
+
+    def _take_events(self) -> None:
+        timeout = None if not self._jobs else 0.0 if self._runnable() else self._until_next_deadline()
+        try:
+            while True:
+                event = self._inbox.get(block=timeout != 0.0, timeout=timeout)
+                try:
+                    event()
+                except Exception:
+                    log.exception("an event failed")
+                timeout = 0.0
+        except queue.Empty:
+            pass
+
+    def _until_next_deadline(self) -> float | None:
+        deadlines = [job.deadline for job in self._jobs if job.deadline is not None]
+        return max(min(deadlines) - time.monotonic(), 0.001) if deadlines else None
+
+    def _sweep(self) -> None:
+        """Let go of what was cancelled or ran out of time."""
+        now = time.monotonic()
+        for job in list(self._jobs):
+            if job.cancelled:
+                self._end(job, "cancelled")
+            elif job.deadline is not None and now >= job.deadline:
+                if job.generated:
+                    self._end(job, "deadline")
+                else:
+                    self._fail(job, DeadlineExceeded(f"no token within {job.request.deadline_ms} ms"))
+
+    def _admit(self) -> None:
+        """Give sequences to those who wait, best priority first, connections in turn."""
+        waiting = [job for job in self._jobs if job.phase is Phase.WAITING]
+        for job in sorted(waiting, key=lambda job: (job.priority, self._turn(job), job.arrived)):
+            try:
+                self._start(job)
+            except BotframeworkError as error:
+                self._fail(job, error)
+            except Exception as error:
+                log.exception("a request could not be started")
+                self._fail(job, BotframeworkError(f"the request could not be started: {error}"))
+
+    def _start(self, job: Job) -> None:
+        vocab = self._engine.model.vocab
+        lane = self._lane(job)
+        if job.prompt is None:
+            sampling.validate(job.request.sampling, vocab.size)
+            if not isinstance(job.request, wire.FimRequest):
+                raise InvalidParams("a chat came without its prompt")
+            job.prompt = self._engine.fim_prompt(job.request)
+        share = lane.context.n_seq if len(self._clients) < 2 else max(1, lane.context.n_seq - 1)
+        sequence = lane.pool.acquire(job.owner, job.prompt, job.max_tokens, share=share)
+        if sequence is not None:
+            job.max_tokens = min(job.max_tokens, lane.pool.sequence_limit - len(job.prompt))
+            job.begin(sequence, job.prompt, SamplerChain(vocab, sampling.chain_spec(job.request.sampling)))
+
+    def _runnable(self) -> list[Job]:
+        return [job for job in self._jobs if job.phase in (Phase.PREFILL, Phase.GENERATE) and not job.client.is_behind]
+
+    def _step(self) -> None:
+        """Compute one call for whoever is next."""
+        runnable = self._runnable()
+        if not runnable:
+            return
+        level = self._level({job.priority for job in runnable})
+        jobs = sorted(
+            (job for job in runnable if job.priority == level), key=lambda job: (self._turn(job), job.arrived)
+        )
+        jobs = [job for job in jobs if job.is_fim == jobs[0].is_fim]
+        prefilling = [job for job in jobs if job.phase is Phase.PREFILL]
+        generating = [job for job in jobs if job.phase is Phase.GENERATE]
+        self._step_count += 1
+        rows = self._rows(generating)
+        # Alternate, so that a new prompt does not silence the answers, nor the answers keep it waiting.
+        chosen = prefilling[:1] if prefilling and not (generating and self._prefilled_last) else rows
+        self._prefilled_last = chosen is not rows
+        try:
+            if chosen is rows:
+                self._decode(rows)
+            else:
+                self._prefill(chosen[0])
+        except BotframeworkError as error:
+            for job in chosen:
+                self._fail(job, error)
+        except Exception as error:
+            log.exception("a step failed")
+            for job in chosen:
+                self._fail(job, BotframeworkError(f"the step failed: {error}"))
+
+    def _level(self, levels: set[int]) -> int:
+        """Choose the best level, or one that was passed over for too long."""
+        now = time.monotonic()
+        self._passed_over_since = {n: since for n, since in self._passed_over_since.items() if n in levels}
+        starving = [n for n, since in self._passed_over_since.items() if now - since > STARVATION_S]
+        chosen = min(starving or levels)
+        self._passed_over_since.pop(chosen, None)
+        for n in levels - {chosen}:
+            self._passed_over_since.setdefault(n, now)
+        return chosen
+
+    def _rows(self, generating: list[Job]) -> list[Job]:
+        """Who shares the next decode step: everybody of one connection, one of each when there are several."""
+        if not generating or generating[0].request.solo:
+            return generating[:1]
+        together = [job for job in generating if not job.request.solo]
+        if len({job.client.number for job in together}) > 1:
+            together = list({job.client.number: job for job in reversed(together)}.values())
+        return together
+
+    def _prefill(self, job: Job) -> None:
+        lane, sequence = self._lane(job), job.sequence
+        assert sequence is not None and job.prompt is not None and job.chain is not None  # noqa: S101, PT018
+        start = len(sequence.tokens)
+        chunk = job.prompt[start : start + lane.chunk]
+        is_last = start + len(chunk) == len(job.prompt)
+        with self._abort_lock:
+            if job.cancelled:
+                return
+            self._abortable = (job, lane)
+        try:
+            status = self._call([job], lambda: lane.context.decode_chunk(sequence.number, start, chunk, output=is_last))
+        finally:
+            with self._abort_lock:
+                self._abortable = None
+                lane.context.clear_abort()
+        if status is DecodeStatus.ABORTED:
+            lane.pool.settle(sequence)
+            return
+        self._expect_room(status)
+        sequence.tokens += chunk
+        job.evaluated += len(chunk)
+        if job.owner[1]:
+            self._read_since_answer[job.owner] = self._read_since_answer.get(job.owner, 0) + len(chunk)
+        if is_last:
+            self._accept(job, lane, lane.context.sample(job.chain, len(chunk) - 1))
+
+    def _decode(self, jobs: list[Job]) -> None:
+        lane = self._lane(jobs[0])
+        rows = [
+            (job.sequence.number, len(job.sequence.tokens), job.next_token) for job in jobs if job.sequence is not None
+        ]
+        began = time.monotonic()
+        status = self._call(jobs, lambda: lane.context.decode_rows(rows))
+        self._expect_room(status)
+        if len(rows) == 1:
+            n_threads = lane.governor.observe(time.monotonic() - began)
+            if n_threads is not None:
+                lane.context.set_threads(n_threads)
+                log.info("computing with %d threads from now on (%s)", n_threads, lane.name)
+        for row, job in enumerate(jobs):
+            assert job.sequence is not None and job.chain is not None  # noqa: S101, PT018
+            job.sequence.tokens.append(job.next_token)
+            self._accept(job, lane, lane.context.sample(job.chain, row))
+
+    def _call(self, jobs: list[Job], compute: Callable[[], DecodeStatus]) -> DecodeStatus:
+        """Make one llama.cpp call, noted in the flight recorder and watched."""
+        for job in jobs:
+            self._turns[job.client.number] = self._step_count
+        began = time.monotonic()
+        self._flight.begin_call([job.request.fingerprint for job in jobs])
+        self._watchdog.begin()
+        try:
+            return compute()
+        finally:
+            self._watchdog.end()
+            self._flight.end_call()
+            for job in jobs:
+                job.spent(time.monotonic() - began)
+
+    @staticmethod
+    def _expect_room(status: DecodeStatus) -> None:
+        if status is not DecodeStatus.DONE:  # Cells are reserved before a job starts.
+            raise BotframeworkError(f"llama_decode found no room in the KV cache ({status.name})")
+
+    def _accept(self, job: Job, lane: Lane, token: int) -> None:
+        """Take a sampled token: it ends the answer or becomes part of it."""
+        vocab = self._engine.model.vocab
+        if vocab.is_eog(token):
+            self._end(job, "stop")
+            return
+        job.phase = Phase.GENERATE
+        job.next_token = token
+        stopped = job.feed(vocab.piece(token))
+        now = time.monotonic()
+        self._produced.append(now)
+        while now - self._produced[0] > RATE_WINDOW_S:
+            self._produced.popleft()
+        if job.generated == 1:
+            self.last_first_token_ms[job.client.number] = job.first_token_ms
+        assert job.sequence is not None  # noqa: S101
+        if stopped:
+            self._end(job, "stopString")
+        elif job.generated >= job.max_tokens or len(job.sequence.tokens) + 1 >= lane.pool.sequence_limit:
+            self._end(job, "length")
+
+    def _end(self, job: Job, reason: wire.FinishReason) -> None:
+        evaluated = self._read_since_answer.get(job.owner, 0) if job.owner[1] else job.evaluated
+        if reason != "cancelled":
+            self._read_since_answer.pop(job.owner, None)
+        self._leave(job, keep=bool(job.owner[1]))
+        job.finish(reason, evaluated)
+
+    def _fail(self, job: Job, error: BotframeworkError) -> None:
+        self._leave(job, keep=False)
+        job.fail(error)
+
+    def _leave(self, job: Job, *, keep: bool) -> None:
+        if job in self._jobs:
+            self._jobs.remove(job)
+        if job.sequence is not None:
+            self._lane(job).pool.release(job.sequence, keep=keep)
+            job.sequence = None
+        job.chain = None
+        job.phase = Phase.ENDED
+
+    def _turn(self, job: Job) -> int:
+        return self._turns.get(job.client.number, 0)
+
+    def _lane(self, job: Job) -> Lane:
+        return self._engine.lane("fim" if job.is_fim else "chat")
+
+
+def _nothing() -> None:
+    """Wake the loop."""
