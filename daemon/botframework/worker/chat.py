@@ -27,9 +27,15 @@ MOST_CHARS_PER_TOKEN = 16
 TYPICAL_CHARS_PER_TOKEN = 4
 NEIGHBOURS_TRIED = 2
 """Cuts on either side of the estimated one that are tried one by one before halving."""
-_SYSTEM_PROBE_CHARS = 64
+_PROBE_CHARS = 64
 _ROLE_GAP = "\n\n"
 """Between messages that become one."""
+
+_TOOL_VARIABLES: tuple[dict[str, Any], ...] = (
+    {"tools": None, "documents": None},
+    {"tools": [], "documents": [], "functions": "", "datetime": "today"},
+)
+"""What templates are told about tools: nothing, as almost all expect. Some were written for the use with tools only."""
 
 Message = dict[str, str]
 
@@ -84,6 +90,8 @@ class ChatFormatter:
         self._eos = eos_text
         self._tokenize = tokenize
         self._add_bos = add_bos and bool(bos_text)
+        self._tool_variables = 0
+        """Which of the `_TOOL_VARIABLES` worked last."""
         known = set(special_texts)
         self.extra_stops = () if template is not None or "<|im_end|>" in known else ("<|im_end|>", "<|im_start|>")
         """Stop strings that stand in for end-of-turn tokens which the model does not have."""
@@ -165,29 +173,30 @@ class ChatFormatter:
             return _chatml(messages)
         first_error: TemplateError | None = None
         incomplete: str | None = None
-        for variant in _variants(messages):
-            try:
-                rendered = self._render_once(self._renderer, variant)
-            except TemplateError as error:
-                if error.data.get("reason") in FINAL_REASONS:
-                    raise
-                first_error = first_error or error
-                continue
-            if _shows_system(messages, rendered):
-                return rendered
-            incomplete = rendered if incomplete is None else incomplete
-        if incomplete is None:
-            raise first_error or TemplateError("The model's chat template makes nothing of these messages.")
-        return incomplete
+        for tool_variables in range(self._tool_variables, len(_TOOL_VARIABLES)):
+            for variant in _variants(messages):
+                try:
+                    rendered = self._render_once(self._renderer, variant, _TOOL_VARIABLES[tool_variables])
+                except TemplateError as error:
+                    if error.data.get("reason") in FINAL_REASONS:
+                        raise
+                    first_error = first_error or error
+                    continue
+                self._tool_variables = tool_variables
+                if _shows_all(messages, rendered):
+                    return rendered
+                incomplete = rendered if incomplete is None else incomplete
+            if incomplete is not None:
+                return incomplete
+        raise first_error or TemplateError("The model's chat template makes nothing of these messages.")
 
-    def _render_once(self, renderer: TemplateRenderer, messages: list[Message]) -> str:
+    def _render_once(self, renderer: TemplateRenderer, messages: list[Message], tools: dict[str, Any]) -> str:
         variables: dict[str, Any] = {
             "messages": messages,
             "add_generation_prompt": True,
             "bos_token": self._bos,
             "eos_token": self._eos,
-            "tools": None,
-            "documents": None,
+            **tools,
         }
         return renderer.render(variables, input_chars=sum(len(message["content"]) for message in messages))
 
@@ -246,10 +255,10 @@ def _smallest(
 
 def _variants(messages: list[Message]) -> Iterator[list[Message]]:
     """The messages as they are, then with what some templates refuse said in another way; each variant once."""
-    merged = _merge(messages)
-    plain = _merge([{**message, "role": "user"} if message["role"] == "tool" else message for message in messages])
+    told = [message for message in messages[:-1] if message["content"].strip()] + messages[-1:]
+    plain = [{**message, "role": "user"} if message["role"] == "tool" else message for message in told]
     seen: list[list[Message]] = []
-    for variant in (messages, merged, _fold_system(merged), plain, _fold_system(plain)):
+    for variant in (messages, _merge(told), _fold_system(told), _merge(plain), _fold_system(plain)):
         if variant not in seen:
             seen.append(variant)
             yield variant
@@ -271,16 +280,16 @@ def _fold_system(messages: list[Message]) -> list[Message]:
     system = [message["content"] for message in messages if message["role"] == "system"]
     rest = [message for message in messages if message["role"] != "system"]
     if not system:
-        return rest
+        return _merge(rest)
     if not rest or rest[0]["role"] != "user":
         return _merge([{"role": "user", "content": _ROLE_GAP.join(system)}, *rest])
     return _merge([{"role": "user", "content": _ROLE_GAP.join([*system, rest[0]["content"]])}, *rest[1:]])
 
 
-def _shows_system(messages: list[Message], rendered: str) -> bool:
-    """Whether the system messages are there: some templates drop them without a word."""
-    probes = [message["content"].strip()[:_SYSTEM_PROBE_CHARS] for message in messages if message["role"] == "system"]
-    return all(probe in rendered for probe in probes)
+def _shows_all(messages: list[Message], rendered: str) -> bool:
+    """Whether what system and tools say is there: some templates drop it without a word."""
+    often_dropped = (message["content"].strip() for message in messages if message["role"] in ("system", "tool"))
+    return all(content[:_PROBE_CHARS] in rendered for content in often_dropped)
 
 
 def _chatml(messages: list[Message]) -> str:

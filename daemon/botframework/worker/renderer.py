@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_TEMPLATE_BYTES = 64 << 10
-"""Twice the largest template in use."""
+"""Four times the largest template in use."""
 RENDER_LIMIT_S = 0.25
 """An honest template takes a millisecond or two."""
 COMPILE_LIMIT_S = 2.0
@@ -32,7 +32,7 @@ OUTPUT_FACTOR, OUTPUT_EXTRA = 4, 64 << 10
 _KEPT_ENVIRONMENT = ("SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 """What a Python needs to start on some platforms. Everything else, tokens and keys first of all, stays here."""
 _SENTENCES = {
-    "timeout": f"took longer than {RENDER_LIMIT_S * 1000:.0f} ms",
+    "timeout": "takes too long",
     "memory": "needs too much memory",
     "output": f"makes more than {OUTPUT_FACTOR} times its input plus {OUTPUT_EXTRA >> 10} KiB of text",
     "size": f"is larger than {MAX_TEMPLATE_BYTES >> 10} KiB",
@@ -53,6 +53,8 @@ class TemplateRenderer:
         self._template = template
         self._child: subprocess.Popen[bytes] | None = None
         self._finalizer: weakref.finalize[Any, Any] | None = None
+        self._broken: TemplateError | None = None
+        """Why the template can never be rendered."""
         self.starts = 0
         """How many processes were started so far."""
 
@@ -67,6 +69,8 @@ class TemplateRenderer:
         if self._child is not None and self._child.poll() is None:
             return
         self.close()
+        if self._broken is not None:
+            raise TemplateError(self._broken.message, **self._broken.data)
         if len(self._template.encode("utf-8", "replace")) > MAX_TEMPLATE_BYTES:
             raise _error("size")
         command = [sys.executable, "-P", "-s", "-B", "-m", "botframework.worker.template", str(os.getpid())]
@@ -89,7 +93,13 @@ class TemplateRenderer:
         self._finalizer = weakref.finalize(self, _end, child)
         self.starts += 1
         self._exchange(None, START_LIMIT_S)
-        self._exchange({"template": self._template}, COMPILE_LIMIT_S)
+        try:
+            self._exchange({"template": self._template}, COMPILE_LIMIT_S)
+        except TemplateError as error:
+            self.close()
+            if error.data["reason"] != "timeout":  # a busy machine may be quicker next time
+                self._broken = error
+            raise
 
     def render(self, variables: Mapping[str, Any], *, input_chars: int) -> str:
         """Render.
@@ -165,6 +175,6 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _error(reason: str, message: str = "", line: int | None = None) -> TemplateError:
     where = f" (line {line})" if line is not None else ""
-    why = f": {message}" if message else ""
+    why = f": {message.rstrip('.')}" if message else ""
     sentence = f"The model's chat template {_SENTENCES.get(reason, reason)}{where}{why}."
     return TemplateError(sentence, reason=reason, line=line)

@@ -1,0 +1,57 @@
+# Every target makes its own environment first: packaging/bootstrap.py needs Python >= 3.11 and a C++ compiler, nothing
+# else. `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+# The first interpreter that is new enough; a pyenv shim may be found and yet not run, so each one is tried.
+ifndef PYTHON
+PYTHON := $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+endif
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+UNIT := tests/test_errors.py tests/test_config.py tests/test_process.py tests/test_schemas.py tests/test_bootstrap.py \
+	tests/wire tests/models tests/layers tests/worker/test_sampling.py tests/worker/test_fim.py tests/worker/test_chat.py
+
+.PHONY: help setup demo test check bench soak schemas fmt clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv (every other target does it too)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: sudo apt-get install python3.11" >&2; exit 1; }
+	@$(PYTHON) packaging/bootstrap.py
+
+demo: setup ## complete a real file and chat, on the embedded model, through the real daemon
+	@$(BIN)/python -m botframework demo $(ARGS)
+
+check: setup ## format, lint, types, unit tests: under a minute
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m mypy
+	$(PYTEST) -q $(wildcard $(UNIT))
+
+test: setup ## everything that CI runs: check, then every test but the soaks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m mypy
+	$(PYTEST) -m "not soak"
+
+bench: setup ## the benchmarks, each beside its named peer
+	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+soak: setup ## the full-length soak runs: minutes to hours
+	$(PYTEST) -m soak --timeout 0 $(ARGS)
+
+schemas: setup ## write schemas/*.json from the message structs
+	@$(BIN)/python packaging/generate_schemas.py
+
+fmt: setup ## format and apply the linter's safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what the targets made
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build tests/artefacts
+	find daemon tests packaging -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,106 @@
+"""The command line decides which process this is.
+
+::
+
+    botframework --stdio            the daemon, as an editor starts it
+    botframework worker …           a worker, as a daemon starts it
+    botframework demo [FILE:L:C]    the main job on a terminal
+    botframework --version
+
+An editor waits for this module before anything else happens, so everything is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+EXIT_USAGE = 2
+GC_THRESHOLDS = (5_000, 20, 50)
+"""Instead of (700, 10, 10); without any collection the imports would leave 10 MB behind."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the process that the arguments ask for; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["worker"]:
+        from botframework.worker.main import main as worker
+
+        worker(words[1:])
+        return 0
+    if words[:1] == ["demo"]:
+        from botframework.demo import main as demo
+
+        return demo(words[1:])
+    if "--stdio" in words:
+        return _daemon(words)
+    options = _parser().parse_args(words)
+    del options
+    print("botframework: nothing to do; an editor starts it with --stdio", file=sys.stderr)
+    return EXIT_USAGE
+
+
+def _daemon(words: Sequence[str]) -> int:
+    """Serve an editor on standard input and output."""
+    # First of all: from here on nothing but the protocol can reach the client, whoever prints while being imported.
+    from botframework.process.streams import take_stdin, take_stdout
+
+    stdout = take_stdout()
+    stdin = take_stdin()
+    options = _parser().parse_args(words)
+
+    import gc
+
+    # Half a second of imports makes many objects and little garbage: fewer collections save 15 % of it.
+    gc.set_threshold(*GC_THRESHOLDS)
+    from botframework.process import ParentWatch
+
+    watch = ParentWatch()
+    watch.start()
+    if options.client_process_id is not None:
+        watch.add(options.client_process_id)
+
+    from botframework import config
+    from botframework.process import exit_now, logs
+
+    assignments = [*options.set]
+    if options.log_level is not None:
+        assignments.append(f"log.level={options.log_level}")
+    layers, problems = config.startup_layers(options.model, assignments)
+    log = logs.set_up(config.merge(layers).settings.log.level, config.log_dir(), take_streams=True)
+
+    from botframework.lsp.server import serve
+
+    gc.freeze()
+    code = serve(stdin, stdout, layers, problems, watch=watch, logs=log)
+    log.flush()
+    # The reader's thread is waiting for bytes that will not come; nothing is left that an orderly end would do.
+    exit_now(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from botframework import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="botframework",
+        description="A local code model for editors. Editors start it with --stdio.",
+        epilog="Other forms: botframework demo [FILE:LINE:COL]",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"botframework {__version__}")
+    parser.add_argument("--stdio", action="store_true", help="speak LSP on standard input and output")
+    parser.add_argument(
+        "--clientProcessId", dest="client_process_id", type=int, metavar="PID", help="end when this process ends"
+    )
+    parser.add_argument("--model", metavar="FILE", help="a GGUF file instead of the embedded model")
+    parser.add_argument("--log-level", choices=("error", "warning", "info", "debug"))
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting, such as completion.maxTokens=64"
+    )
+    return parser

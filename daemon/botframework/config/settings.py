@@ -1,0 +1,119 @@
+"""The settings tree: every setting with its default, its unit and its limits.
+
+The limits are no wider than the ones of the messages that carry the values to the worker.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Ghost text."""
+
+    enabled: bool = True
+    """Answer inline completion requests at all."""
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 256
+    """Tokens of one suggestion, at most."""
+    deadline_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 2_000
+    """Milliseconds after which a suggestion ends with what is there; later nobody looks at it any more."""
+    debounce_ms: Annotated[int, msgspec.Meta(ge=0, le=2_000)] = 0
+    """Milliseconds to wait for another keystroke before computing; 0: a newer request cancels an older one at once."""
+    multiline: bool = True
+    """Suggestions may go on after the end of the line."""
+    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.0
+    """0 always takes the likeliest token."""
+    top_k: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 40
+    """Candidates kept per token; 0 keeps 1,000."""
+    top_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.95
+    """Keep the likeliest candidates up to this probability."""
+    min_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
+    """Drop candidates less likely than this share of the likeliest."""
+    repeat_penalty: Annotated[float, msgspec.Meta(ge=0.5, le=2.0)] = 1.0
+    """Above 1 repeats less."""
+
+
+class Chat(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Chat and edit."""
+
+    system_prompt: Annotated[str, msgspec.Meta(max_length=32_768)] = ""
+    """Put before a conversation that brings no system message; empty: none."""
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=32_768)] = 1_024
+    """Tokens of one answer, at most."""
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = 600_000
+    """Milliseconds after which an answer ends with what is there."""
+    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.7
+    """0 always takes the likeliest token."""
+    top_k: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 40
+    """Candidates kept per token; 0 keeps 1,000."""
+    top_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.95
+    """Keep the likeliest candidates up to this probability."""
+    min_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.05
+    """Drop candidates less likely than this share of the likeliest."""
+    repeat_penalty: Annotated[float, msgspec.Meta(ge=0.5, le=2.0)] = 1.0
+    """Above 1 repeats less."""
+    trim: bool = True
+    """Drop the oldest whole turns when a conversation outgrows the context; false: report an error."""
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How llama.cpp is set up. Any difference here makes another worker."""
+
+    n_gpu_layers: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None = None
+    """Layers on the GPU; unset: as many as fit."""
+    n_threads: Annotated[int, msgspec.Meta(ge=1, le=512)] | None = None
+    """CPU threads; unset: physical cores minus one."""
+    n_ctx_fim: Annotated[int, msgspec.Meta(ge=256, le=131_072)] = 4_096
+    """KV cells of the completion context; attention costs grow with them, so it is small."""
+    n_ctx_chat: Annotated[int, msgspec.Meta(ge=256, le=1_048_576)] = 8_192
+    """KV cells of the chat context."""
+    n_seq_fim: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
+    """Sequences in the completion context; llama.cpp allows 256."""
+    n_seq_chat: Annotated[int, msgspec.Meta(ge=1, le=256)] = 4
+    """Sequences in the chat context."""
+    n_ubatch_fim: Annotated[int, msgspec.Meta(ge=1, le=8_192)] = 64
+    """Tokens per micro-batch of completion: what an abort can lose; 64 costs 6 % of the prompt speed on a CPU."""
+    n_ubatch_chat: Annotated[int, msgspec.Meta(ge=1, le=8_192)] = 128
+    """Tokens per micro-batch of chat: how long a completion may wait for a running chat."""
+    flash_attention: bool = True
+    """Part of every saved state, therefore never left to llama.cpp's choice."""
+    kv_type: Literal["f16", "q8_0"] = "f16"
+    """Number format of the KV cache; ``q8_0`` halves it and needs flash attention."""
+    mmap: bool = True
+    """Map the model file instead of copying it."""
+    fim_order: Literal["auto", "psm", "spm"] = "auto"
+    """Prefix-suffix-middle or suffix-first; ``auto`` asks the model file."""
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The process that holds the model."""
+
+    keep_alive_s: Annotated[float, msgspec.Meta(ge=0.0, le=86_400.0)] = 0.0
+    """Seconds that it outlives its last client; 0: it goes with the editor."""
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The log file and stderr."""
+
+    level: Literal["error", "warning", "info", "debug"] = "info"
+    """Least level that is written. Texts of the user are never written, whatever the level."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Everything that can be set."""
+
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
+    """Path of a GGUF file, absolute or beginning with ``~``; unset: the embedded demonstration model."""
+    heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=3_600.0)] = 2.0
+    """Seconds between two heartbeats when nothing changes."""
+    completion: Completion = Completion()
+    chat: Chat = Chat()
+    engine: Engine = Engine()
+    worker: Worker = Worker()
+    log: Log = Log()
+
+
+MACHINE_SETTINGS = ("model", "engine.", "worker.")
+"""Names, and beginnings of names, of what no workspace may set: it chooses files or decides what stays in memory."""

@@ -1,0 +1,61 @@
+"""``botframework demo [FILE:LINE:COL]``: the main job on a terminal.
+
+It is an editor in miniature: it starts the daemon as editors do (``botframework --stdio``, LSP over pipes), opens a
+real file, asks for ghost text, types the first of it, asks a chat question, reads the status, and says goodbye. So what
+it shows is what any client gets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from botframework.demo.editor import DemoError, Editor
+from botframework.demo.scenes import Demo
+from botframework.demo.spot import default_spot, parse_spot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+QUESTION = "Write a Python function that returns the sum of a list of numbers."
+PICTURE_COLUMNS = 100
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the demo; 0 when every scene played."""
+    parser = argparse.ArgumentParser(prog="botframework demo", description="Complete and chat, as an editor would.")
+    parser.add_argument("target", nargs="?", metavar="FILE:LINE:COL", help="complete here (1-based)")
+    parser.add_argument("--chat", default=QUESTION, metavar="QUESTION", help="what to ask")
+    parser.add_argument("--model", metavar="FILE", help="a GGUF to use instead of the embedded one")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also write a picture of the terminal")
+    options = parser.parse_args(arguments)
+    console = Console(record=options.svg is not None, highlight=False, width=PICTURE_COLUMNS if options.svg else None)
+    command = [sys.executable, "-m", "botframework", "--stdio", f"--clientProcessId={os.getpid()}"]
+    if options.model:
+        command += ["--model", options.model]
+    try:
+        spot = parse_spot(options.target) if options.target else default_spot()
+        editor = Editor(command)
+        try:
+            demo = Demo(editor, console)
+            demo.start()
+            demo.complete(spot)
+            demo.chat(options.chat)
+            demo.status()
+        finally:
+            code = editor.stop()
+    except DemoError as error:
+        console.print(f"[red]demo: {escape(str(error))}[/]", soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    console.print(f"\n[dim]shutdown, exit: the daemon left with {code}[/]")
+    if options.svg is not None:
+        console.save_svg(str(options.svg), title="botframework demo")
+    return 0 if code == 0 else 1

@@ -1,0 +1,1 @@
+"""The LSP door: JSON-RPC over stdio, bound to the manager."""

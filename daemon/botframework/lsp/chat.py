@@ -1,0 +1,75 @@
+"""``botframework/chat``: a conversation in, an answer out, streamed if the client wants it so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from botframework.lsp.documents import clean
+from botframework.lsp.generate import deliver, work_done
+from botframework.lsp.messages import ChatResult
+from botframework.wire.messages import ChatMessage, ChatRequest, Sampling
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from botframework import config
+    from botframework.lsp.generate import GenerationLike, House
+    from botframework.lsp.messages import ChatParams
+    from botframework.lsp.protocol import DaemonProtocol
+
+
+class Chat:
+    """Answers chat requests."""
+
+    def __init__(self, protocol: DaemonProtocol, house: House) -> None:
+        self._protocol = protocol
+        self._house = house
+
+    def answer(self, params: ChatParams) -> Awaitable[ChatResult]:
+        """Begin an answer; errors of the model's state are raised at once."""
+        settings = self._house.settings.chat
+        generation = self._house.require_router().chat(chat_request(params, settings))
+        return self._answer(params, generation)
+
+    async def _answer(self, params: ChatParams, generation: GenerationLike) -> ChatResult:
+        with work_done(self._protocol, params, "Answering"):
+            done = await deliver(self._protocol, generation, params.partial_result_token)
+        return ChatResult(
+            text=done.text,
+            finish_reason=done.finish_reason,
+            usage=done.usage,
+            timings=done.timings,
+            dropped_messages=done.dropped_messages,
+        )
+
+
+def chat_request(params: ChatParams, settings: config.Chat) -> ChatRequest:
+    """What the worker is asked: the client's words, the settings for what it left out."""
+    messages = tuple(msgspec.structs.replace(message, content=clean(message.content)) for message in params.messages)
+    if settings.system_prompt and messages[0].role != "system":
+        messages = (ChatMessage(role="system", content=clean(settings.system_prompt)), *messages)
+    return ChatRequest(
+        id=0,
+        session=clean(params.session),
+        messages=messages,
+        max_tokens=params.max_tokens or settings.max_tokens,
+        sampling=params.sampling or default_sampling(settings),
+        stop=tuple(clean(stop) for stop in params.stop),
+        deadline_ms=params.deadline_ms or settings.deadline_ms,
+        priority="chat",
+        stream=params.partial_result_token is not None,
+        trim=settings.trim if params.trim is None else params.trim,
+    )
+
+
+def default_sampling(settings: config.Chat | config.Completion) -> Sampling:
+    """How the settings want tokens to be chosen."""
+    return Sampling(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+        repeat_penalty=settings.repeat_penalty,
+    )

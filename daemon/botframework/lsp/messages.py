@@ -1,0 +1,256 @@
+"""What editor and daemon say beyond the LSP: one struct per message, and the table of methods they belong to.
+
+Fields are camelCase on the wire. A field that is not known is refused in a request, so that a misspelt name is noticed.
+Times are milliseconds, sizes bytes, counts of text tokens unless the name says otherwise. Texts have no limit of their
+own but the one of a message (64 MiB): what does not fit the model is cut (completion) or trimmed (chat).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+
+from botframework.errors import InvalidParams
+from botframework.manager.status import Snapshot
+from botframework.wire.messages import (
+    MAX_DEADLINE_MS,
+    MAX_MESSAGES,
+    MAX_SESSION_CHARS,
+    MAX_STOP_STRINGS,
+    MAX_TOKENS_LIMIT,
+    ChatMessage,
+    Device,
+    FinishReason,
+    ModelInfo,
+    Sampling,
+    SessionInfo,
+    SessionName,
+    StopString,
+    Timings,
+    Usage,
+)
+
+MAX_URI_CHARS = 8_192
+MAX_POSITION = 2**31 - 1
+"""The LSP's ``uinteger``."""
+
+ProgressToken = int | str
+Uinteger = Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITION)]
+MaxTokens = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS_LIMIT)]
+DeadlineMs = Annotated[int, msgspec.Meta(ge=1, le=MAX_DEADLINE_MS)]
+StopStrings = Annotated[tuple[StopString, ...], msgspec.Meta(max_length=MAX_STOP_STRINGS)]
+
+
+class Params(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Base of what the client sends."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of what the daemon sends."""
+
+
+class NoParams(Params, frozen=True, kw_only=True):
+    """Nothing."""
+
+
+class TextDocumentIdentifier(Params, frozen=True, kw_only=True):
+    """An open document."""
+
+    uri: Annotated[str, msgspec.Meta(max_length=MAX_URI_CHARS)]
+
+
+class Position(Params, frozen=True, kw_only=True):
+    """A place in a document: zero-based line, and UTF-16 code units from its start. Beyond the end is the end."""
+
+    line: Uinteger
+    character: Uinteger
+
+
+class GenerateParams(Params, frozen=True, kw_only=True):
+    """What completion and chat have in common. What is left out comes from the settings."""
+
+    session: SessionName = ""
+    """Keeps what the model has read under this name, so that the next request with it only reads what is new; at most
+    512 characters. Empty: nothing is kept."""
+    sampling: Sampling | None = None
+    max_tokens: MaxTokens | None = None
+    """1 to 32,768."""
+    stop: StopStrings = ()
+    """At most 16 strings of 1 to 256 characters; the answer ends before the first of them."""
+    deadline_ms: DeadlineMs | None = None
+    """1 to 3,600,000; then the answer ends with what is there."""
+    partial_result_token: ProgressToken | None = None
+    """With it, text comes as ``$/progress`` values of `StreamValue`, and the final ``text`` is empty."""
+    work_done_token: ProgressToken | None = None
+    """With it, ``$/progress`` reports the beginning and the end of the work."""
+
+
+class CompleteParams(GenerateParams, frozen=True, kw_only=True):
+    """Fill in the middle: at a position of an open document, or between a given prefix and suffix."""
+
+    text_document: TextDocumentIdentifier | None = None
+    position: Position | None = None
+    prefix: str | None = None
+    suffix: str | None = None
+
+    def __post_init__(self) -> None:
+        by_document = self.text_document is not None or self.position is not None
+        by_text = self.prefix is not None or self.suffix is not None
+        if by_document == by_text:
+            raise ValueError("give either textDocument and position, or prefix (and suffix)")
+        if by_document and (self.text_document is None or self.position is None):
+            raise ValueError("textDocument and position belong together")
+
+
+class ChatParams(GenerateParams, frozen=True, kw_only=True):
+    """Answer a conversation."""
+
+    messages: Annotated[tuple[ChatMessage, ...], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
+    """1 to 1,024 messages, oldest first."""
+    trim: bool | None = None
+    """Drop the oldest whole turns (never the system message) when the conversation does not fit."""
+
+
+class CompleteResult(Result, frozen=True, kw_only=True):
+    """The end of an answer."""
+
+    text: str
+    """The whole answer; empty if it was streamed."""
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+class ChatResult(CompleteResult, frozen=True, kw_only=True):
+    """The end of a chat answer."""
+
+    dropped_messages: int
+    """Messages that were left out because the conversation did not fit."""
+
+
+class StreamValue(Result, frozen=True, kw_only=True):
+    """The ``value`` of a ``$/progress`` notification for a ``partialResultToken``."""
+
+    kind: Literal["token"]
+    text: str
+    """Whole characters; of several tokens when the client reads more slowly than the model writes."""
+    index: int
+    """The number of the first token in ``text`` within the answer, from 0; a gap to the one before tells how many came
+    together."""
+
+
+class SessionsResult(Result, frozen=True, kw_only=True):
+    """The sessions of this client."""
+
+    sessions: tuple[SessionInfo, ...]
+
+
+class CloseSessionParams(Params, frozen=True, kw_only=True):
+    """Which session to forget."""
+
+    session: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SESSION_CHARS)]
+
+
+class ModelReady(Result, frozen=True, kw_only=True):
+    """A model was loaded."""
+
+    model: ModelInfo
+    devices: tuple[Device, ...]
+    n_threads: int
+    n_ctx_fim: int
+    n_ctx_chat: int
+    load_ms: float
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    llama_build: str
+
+
+class ServerStatus(Result, frozen=True, kw_only=True):
+    """What several editors show beside the server's name."""
+
+    health: Literal["ok", "warning", "error"]
+    quiescent: bool
+    """Whether nothing is going on in the background: false while the model loads."""
+    message: str
+
+
+class Method(NamedTuple):
+    """One method beyond the LSP."""
+
+    name: str
+    sender: Literal["client", "server"]
+    kind: Literal["request", "notification"]
+    params: type[msgspec.Struct]
+    result: type[msgspec.Struct] | None = None
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("botframework/complete", "client", "request", CompleteParams, CompleteResult),
+        Method("botframework/chat", "client", "request", ChatParams, ChatResult),
+        Method("botframework/status", "client", "request", NoParams, Snapshot),
+        Method("botframework/restart", "client", "request", NoParams, Snapshot),
+        Method("botframework/sessions/list", "client", "request", NoParams, SessionsResult),
+        Method("botframework/sessions/close", "client", "request", CloseSessionParams, SessionsResult),
+        Method("$/botframework/heartbeat", "server", "notification", Snapshot),
+        Method("$/botframework/modelReady", "server", "notification", ModelReady),
+        Method("experimental/serverStatus", "server", "notification", ServerStatus),
+    )
+}
+
+ACCEPTED_COMMAND = "botframework.accepted"
+"""The command of every suggestion; its one argument is the suggestion's id."""
+
+
+def read_params(raw: Any, kind: type[msgspec.Struct]) -> Any:
+    """Check a request's parameters.
+
+    Raises
+    ------
+    InvalidParams
+        Naming the field as a JSON pointer, and its limits.
+    """
+    try:
+        return msgspec.convert({} if raw is None else raw, kind)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).rpartition(" - at `")
+        pointer = _pointer(path.removesuffix("`")) if reason else ""
+        limits = _limits(kind, pointer)
+        told = "".join(f", {name} {value}" for name, value in limits.items())
+        message = f"{pointer or '/'}: {reason or error}{told}"
+        raise InvalidParams(message, pointer=pointer, limits=limits) from None
+    except RecursionError:
+        raise InvalidParams("/: nested too deeply", pointer="", limits={}) from None
+
+
+def _pointer(path: str) -> str:
+    """``$.messages[3].role`` as ``/messages/3/role``; msgspec writes ``[...]`` for a key of a map."""
+    return path.removeprefix("$").replace("[", ".").replace("]", "").replace("....", "./*").replace(".", "/")
+
+
+def _limits(kind: type[msgspec.Struct], pointer: str) -> dict[str, Any]:
+    """The limits that the schema gives to the field at a pointer."""
+    (node,), components = msgspec.json.schema_components([kind], ref_template="{name}")
+    for step in pointer.split("/")[1:]:
+        node = _below(_resolve(node, components), step, components)
+    node = _resolve(node, components)
+    names = ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "enum", "pattern")
+    return {name: node[name] for name in names if name in node}
+
+
+def _resolve(node: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    """Follow references, and out of ``X | null`` take X."""
+    while True:
+        if "$ref" in node:
+            node = components[node["$ref"]]
+        elif "anyOf" in node:
+            node = next(choice for choice in node["anyOf"] if choice.get("type") != "null")
+        else:
+            return node
+
+
+def _below(node: dict[str, Any], step: str, components: dict[str, Any]) -> dict[str, Any]:
+    found = node.get("properties", {}).get(step) or node.get("items") or node.get("additionalProperties") or {}
+    return _resolve(found, components) if isinstance(found, dict) else {}

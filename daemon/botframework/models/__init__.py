@@ -1,0 +1,1 @@
+"""Files and hardware: what a model is and what this machine offers."""

@@ -1,0 +1,43 @@
+"""Being a well-behaved process.
+
+`take_stdout` must run before any other import can print, so nothing here imports more than a little of the standard
+library at the top; psutil, ctypes and the like are imported where they are used. `process.logs` is not re-exported for
+the same reason.
+"""
+
+from __future__ import annotations
+
+from botframework.process.ending import (
+    EXIT_LAST_RESORT,
+    EXIT_PARENT_GONE,
+    EXIT_PIPE_BROKEN,
+    EXIT_SIGNAL,
+    LAST_RESORT_S,
+    exit_now,
+    last_resort_exit,
+    on_signals,
+)
+from botframework.process.environment import worker_environment
+from botframework.process.identity import is_alive, rss_bytes, start_time
+from botframework.process.lock import FileLock
+from botframework.process.parent import ParentWatch
+from botframework.process.streams import take_stdin, take_stdout
+
+__all__ = [
+    "EXIT_LAST_RESORT",
+    "EXIT_PARENT_GONE",
+    "EXIT_PIPE_BROKEN",
+    "EXIT_SIGNAL",
+    "LAST_RESORT_S",
+    "FileLock",
+    "ParentWatch",
+    "exit_now",
+    "is_alive",
+    "last_resort_exit",
+    "on_signals",
+    "rss_bytes",
+    "start_time",
+    "take_stdin",
+    "take_stdout",
+    "worker_environment",
+]

@@ -1,0 +1,73 @@
+"""``make bench``: every benchmark beside its peer, in one run. ``ARGS="c d --quick"`` chooses and shortens.
+
+Nothing is written anywhere: the tables go to the terminal, and behind them the same as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import busy, cancel, decode, frames, start
+from bench.report import Report, markdown, show
+from bench.setting import CACHE, EMBEDDED, Setting
+from support.gguf_factory import OfflineError, qwen_shape
+
+BENCHES = {
+    "a": start.measure_start,
+    "b": start.measure_memory,
+    "c": decode.measure,
+    "d": cancel.measure,
+    "e": frames.measure,
+    "f": busy.measure,
+}
+
+
+def pick_model(choice: str, console: Console) -> tuple[Path, str]:
+    """The model to measure with: a file, the embedded one, or one of the real thing's shape, made once."""
+    if choice == "embedded":
+        return EMBEDDED, "embedded model"
+    if choice != "qwen":
+        return Path(choice), Path(choice).name
+    target = CACHE / "random-0.5b.gguf"
+    if not target.exists():
+        console.print("making a model of Qwen2.5-Coder-0.5B's shape with random weights (530 MB, once) …")
+        CACHE.mkdir(parents=True, exist_ok=True)
+        try:
+            qwen_shape(target, cache=CACHE)
+        except OfflineError as error:
+            console.print(f"[yellow]{error}; measuring with the embedded model instead[/]")
+            return EMBEDDED, "embedded model"
+    return target, "shape of Qwen2.5-Coder-0.5B, Q8_0, random weights"
+
+
+def main() -> int:
+    """Measure and print; the exit code says nothing about promises, which depend on the machine."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("letters", nargs="*", help="which: a b c d e f; all if none")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
+    parser.add_argument("--model", default="qwen", help="qwen (the default), embedded, or a GGUF file")
+    options = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    chosen = [letter for letter in BENCHES if not options.letters or letter in options.letters]
+    with tempfile.TemporaryDirectory(prefix="bf-") as runtime:
+        os.environ["BOTFRAMEWORK_RUNTIME_DIR"] = runtime
+        model, name = pick_model(options.model, console)
+        setting = Setting(model, name, options.quick)
+        console.print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}\n")
+        reports: list[Report] = []
+        for letter in chosen:
+            reports.append(BENCHES[letter](setting))
+            show(reports[-1], console)
+    console.print(markdown(reports), markup=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""What every benchmark needs: how thorough to be, which model, and a daemon to talk to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botframework.demo.editor import Editor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+CACHE = HERE.parent / "artefacts"
+EMBEDDED = HERE.parents[1] / "daemon" / "botframework" / "embedded" / "model.gguf"
+LOAD_DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How to measure."""
+
+    model: Path
+    model_name: str
+    quick: bool = False
+    """A tenth of the repetitions: to see that the benchmark works, not what it says."""
+
+    def times(self, count: int) -> int:
+        """How often to repeat."""
+        return max(3, count // 10) if self.quick else count
+
+
+def daemon_command(*more: str) -> list[str]:
+    """How an editor starts the daemon."""
+    return [sys.executable, "-m", "botframework", "--stdio", f"--clientProcessId={os.getpid()}", *more]
+
+
+def initialize(editor: Editor) -> Any:
+    """The first request of every session."""
+    capabilities = {"window": {"workDoneProgress": True}, "textDocument": {"inlineCompletion": {}}}
+    return editor.request("initialize", {"processId": os.getpid(), "rootUri": None, "capabilities": capabilities})
+
+
+@contextlib.contextmanager
+def running(*more: str) -> Iterator[tuple[Editor, dict[str, Any]]]:
+    """A daemon with its model loaded, and what it said about the model."""
+    editor = Editor(daemon_command(*more))
+    try:
+        initialize(editor)
+        editor.notify("initialized", {})
+        ready: list[dict[str, Any]] = []
+
+        def loaded(message: dict[str, Any]) -> bool:
+            if message.get("method") == "$/botframework/modelReady":
+                ready.append(message["params"])
+            return bool(ready)
+
+        editor.wait(loaded, LOAD_DEADLINE_S, "the model")
+        yield editor, ready[0]
+    finally:
+        editor.stop()
+
+
+def timed(editor: Editor, method: str, params: Any) -> tuple[float, Any]:
+    """Milliseconds that a request took as its client saw it, and the result."""
+    started = time.perf_counter()
+    result = editor.request(method, params)
+    return (time.perf_counter() - started) * 1000, result

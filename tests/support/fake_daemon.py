@@ -1,0 +1,262 @@
+"""The real daemon process, with a router that makes its answers up instead of asking a model.
+
+Everything but the manager and the worker is real: arguments, threads, pipes, signals. What the router does is said by
+words in the request itself (the last chat message, or the text before the cursor):
+
+    tokens=5        how many tokens to answer with (each is ``<n> ``)
+    pause_ms=10     wait before each token
+    text=abc        answer with this text, as one token
+    fail=ServerBusy raise that error when asked
+
+and for the whole process by the environment variable ``FAKE_ROUTER``, a JSON object: ``load_ms``, ``state``, ``noise``
+(print in every way there is), ``stick_in_shutdown``, ``stop_s`` and ``journal``, the path of a file to which what the
+router saw is written, one JSON object a line with the time of `time.monotonic`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import types
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from botframework import errors
+from botframework.wire.messages import Device, Done, Loaded, ModelInfo, Timings, Token, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from botframework.manager.status import Snapshot
+    from botframework.wire.messages import ChatRequest, FimRequest, SessionInfo
+
+OPTIONS: dict[str, Any] = json.loads(os.environ.get("FAKE_ROUTER", "{}"))
+_WORD = re.compile(r"(\w+)=(\S+)")
+
+
+def note(**what: Any) -> None:
+    """Write into the journal."""
+    if "journal" in OPTIONS:
+        with Path(OPTIONS["journal"]).open("a") as file:
+            file.write(json.dumps(what | {"at": time.monotonic()}) + "\n")
+
+
+class FakeGeneration:
+    """Makes tokens as the request's words say, and waits while the router is paused."""
+
+    def __init__(self, router: FakeRouter, request: FimRequest | ChatRequest, words: dict[str, str]) -> None:
+        self.id = next(router.ids)
+        self._router = router
+        self._request = request
+        self._words = words
+        self._cancelled = asyncio.Event()
+        self._tokens: asyncio.Queue[Token | None] = asyncio.Queue(maxsize=64)
+        self._task = asyncio.create_task(self._make())
+
+    async def _make(self) -> Done:
+        texts = (
+            [self._words["text"].replace("\\n", "\n").replace("\\s", " ")]
+            if "text" in self._words
+            else [f"{n} " for n in range(int(self._words.get("tokens", "3")))]
+        )
+        pause_s = float(self._words.get("pause_ms", "0")) / 1000
+        made = 0
+        for index, text in enumerate(texts):
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            await self._router.flowing.wait()
+            if self._cancelled.is_set():
+                break
+            if self._request.stream:
+                await self._tokens.put(Token(id=self.id, text=text, index=index))
+            made += 1
+            if index % 100 == 0:
+                await asyncio.sleep(0)
+        self._cancelled_or_done = True
+        if self._request.stream:
+            await self._tokens.put(None)
+        note(event="done", id=self.id, tokens=made)
+        return Done(
+            id=self.id,
+            text="" if self._request.stream else "".join(texts[:made]),
+            finish_reason="cancelled" if self._cancelled.is_set() else "stop",
+            usage=Usage(prompt_tokens=7, cached_tokens=3, evaluated_tokens=4, completion_tokens=made),
+            timings=Timings(queue_ms=0.0, first_token_ms=1.0, prompt_ms=1.0, decode_ms=2.0),
+        )
+
+    async def __aiter__(self) -> AsyncIterator[Token]:
+        while (token := await self._tokens.get()) is not None:
+            yield token
+
+    async def result(self) -> Done:
+        return await asyncio.shield(self._task)
+
+    def cancel(self) -> None:
+        if not self._cancelled.is_set() and not self._task.done():
+            self._cancelled.set()
+            note(event="cancel", id=self.id)
+            self._task.cancel()
+
+
+class FakeRouter:
+    """What `manager.router.Router` looks like from above."""
+
+    def __init__(
+        self,
+        settings: Any,
+        *,
+        on_change: Callable[[], None],
+        on_ready: Callable[[Loaded], None],
+        on_progress: Callable[[float], None],
+    ) -> None:
+        from botframework.manager.status import Snapshot
+
+        self.settings = settings
+        self.ids = iter(range(1, 1 << 60))
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self._on_change, self._on_ready, self._on_progress = on_change, on_ready, on_progress
+        self._snapshot = Snapshot(state=OPTIONS.get("state", "starting"), model_name="fake")
+        self._sessions: dict[str, SessionInfo] = {}
+        if OPTIONS.get("noise"):
+            make_noise("the router was made")
+        note(event="settings", model=settings.model, max_tokens=settings.completion.max_tokens)
+
+    def _set(self, **fields: Any) -> None:
+        self._snapshot = msgspec.structs.replace(self._snapshot, **fields)
+        self._on_change()
+
+    async def start(self) -> None:
+        if "state" in OPTIONS:
+            self._on_change()
+            return
+        load_ms = OPTIONS.get("load_ms", 0)
+        if load_ms:
+            self._set(state="loading")
+            for step in range(10):
+                self._on_progress(step / 10)
+                await asyncio.sleep(load_ms / 10_000)
+        self._set(state="ready")
+        self._on_ready(loaded())
+
+    async def stop(self) -> None:
+        note(event="stop")
+        if OPTIONS.get("stick_in_shutdown"):
+            time.sleep(60)  # noqa: ASYNC251 - the loop is stuck: that is the point
+        await asyncio.sleep(OPTIONS.get("stop_s", 0))
+
+    async def restart(self) -> None:
+        self._set(state="restarting")
+        self._set(state="ready")
+
+    def complete(self, request: FimRequest) -> FakeGeneration:
+        return self._generate(request, request.prefix.splitlines()[-1] if request.prefix.strip() else "")
+
+    def chat(self, request: ChatRequest) -> FakeGeneration:
+        return self._generate(request, request.messages[-1].content)
+
+    def _generate(self, request: FimRequest | ChatRequest, text: str) -> FakeGeneration:
+        if self._snapshot.state != "ready":
+            raise errors.ModelLoading("the model is loading", fraction=0.5)
+        words = dict(_WORD.findall(text))
+        if "fail" in words:
+            raise getattr(errors, words["fail"])("as asked")
+        note(event="request", request=msgspec.to_builtins(request) if len(text) < 10_000 else None)
+        if OPTIONS.get("noise"):
+            make_noise("a request came")
+        if words.get("stick"):
+            time.sleep(float(words["stick"]))
+        return FakeGeneration(self, request, words)
+
+    async def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    async def sessions(self) -> tuple[SessionInfo, ...]:
+        return tuple(self._sessions.values())
+
+    async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
+        note(event="close", session=name)
+        return await self.sessions()
+
+    def pause_reading(self) -> None:
+        note(event="pause")
+        self.flowing.clear()
+
+    def resume_reading(self) -> None:
+        note(event="resume")
+        self.flowing.set()
+
+
+def loaded() -> Loaded:
+    """What a worker tells about a model."""
+    return Loaded(
+        model=ModelInfo(
+            name="fake",
+            architecture="llama",
+            description="",
+            path="/fake.gguf",
+            size_bytes=1,
+            n_params=1,
+            n_vocab=2_048,
+            n_ctx_train=2_048,
+            n_layers=1,
+            n_embd=64,
+            can_infill=True,
+            fim_order="psm",
+            has_chat_template=True,
+            can_cut_tail=True,
+        ),
+        devices=(Device(name="CPU", description="cpu", kind="cpu", total_bytes=1, free_bytes=1),),
+        n_threads=1,
+        n_ctx_fim=2_048,
+        n_ctx_chat=2_048,
+        load_ms=1.0,
+        prefill_tokens_per_s=1.0,
+        decode_tokens_per_s=1.0,
+        llama_build="fake",
+    )
+
+
+def make_noise(text: str) -> None:
+    """Write to standard output in every way there is."""
+    import ctypes
+
+    print(f"print: {text}")  # noqa: T201 - the point
+    sys.stdout.flush()
+    os.write(1, f"os.write: {text}\n".encode())
+    libc = ctypes.CDLL(None)
+    libc.puts(f"puts: {text}".encode())
+    libc.fflush(None)
+    subprocess.run(["/bin/echo", f"echo: {text}"], check=True)  # noqa: S603
+
+
+class _NoisyImport(MetaPathFinder):
+    """Prints while a module is imported, as some packages do."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:  # noqa: ARG002
+        if fullname == "pygls":
+            make_noise("pygls is imported")
+
+
+def main() -> int:
+    """Be a daemon."""
+    from botframework import cli
+
+    router_module = types.ModuleType("botframework.manager.router")
+    router_module.Router = FakeRouter  # type: ignore[attr-defined]
+    sys.modules["botframework.manager.router"] = router_module
+    if OPTIONS.get("noise"):
+        sys.meta_path.insert(0, _NoisyImport())
+    return cli.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,141 @@
+"""The published protocol is the one that the code speaks."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from botframework import errors, process
+from botframework.lsp import framing
+from botframework.lsp.messages import METHODS
+from support.source_tree import modules
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[1]
+PROTOCOL = (ROOT / "schemas" / "PROTOCOL.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    """The script behind `make schemas`."""
+    script = ROOT / "packaging" / "generate_schemas.py"
+    spec = importlib.util.spec_from_file_location("generate_schemas", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def sections() -> dict[str, str]:
+    """The headings of PROTOCOL.md that name a method, and the text under each."""
+    found = re.findall(r"^### `([^`]+)`\n(.*?)(?=^#|\Z)", PROTOCOL, re.MULTILINE | re.DOTALL)
+    return dict(found)
+
+
+def interfaces() -> dict[str, dict[str, str]]:
+    """Every TypeScript interface of PROTOCOL.md with its own fields."""
+    found = {}
+    for name, body in re.findall(r"^interface (\w+)[^{]*\{\n(.*?)^\}", PROTOCOL, re.MULTILINE | re.DOTALL):
+        found[name] = dict(re.findall(r"^  (\w+)\??: (.+);$", body, re.MULTILINE))
+    return found
+
+
+def test_schemas_are_current(generator: ModuleType) -> None:
+    """The files in ``schemas/`` are what the structs say now; `make schemas` writes them."""
+    assert [path.name for path in generator.stale()] == []
+
+
+def test_schemas_are_closed(generator: ModuleType) -> None:
+    """Every reference in a schema leads to a definition in the same file."""
+    for source in generator.SOURCES:
+        document = json.loads(generator.render(source))
+        wanted = set(re.findall(r'"#/\$defs/(\w+)"', json.dumps(document)))
+
+        assert wanted <= set(document["$defs"])
+
+
+def test_every_own_method_is_documented() -> None:
+    """PROTOCOL.md has a section for each method beyond the LSP, and for no other."""
+    written = {name for name in sections() if "botframework/" in name or name.startswith("experimental/")}
+
+    assert written == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_section_names_sender_and_structs(name: str) -> None:
+    """A method's section says who sends it, whether it is answered, and with which structs."""
+    method, text = METHODS[name], sections()[name]
+    direction = "client to server" if method.sender == "client" else "server to client"
+
+    assert f"*{method.kind.capitalize()}, {direction}.*" in text
+    for struct in (method.params, method.result):
+        if struct is not None and struct.__struct_fields__:
+            fields = set(struct.__struct_encode_fields__)
+            assert f"`{struct.__name__}`" in text or all(f"{field}:" in text for field in fields)
+
+
+def test_interfaces_have_the_fields_of_their_structs(generator: ModuleType) -> None:
+    """An interface block lists exactly the fields that its struct has, inherited ones where it says so."""
+    document = json.loads(generator.render(generator.SOURCES[0]))
+    written = interfaces()
+    for child, parent in re.findall(r"^interface (\w+) extends (\w+)", PROTOCOL, re.MULTILINE):
+        written[child] = written[parent] | written[child]
+    differing = {
+        name: set(fields) ^ set(document["$defs"][name]["properties"])
+        for name, fields in written.items()
+        if name in document["$defs"]
+    }
+
+    assert {name: fields for name, fields in differing.items() if fields} == {}
+    assert {"Snapshot", "Usage", "Timings", "Sampling", "ChatParams", "ModelReady"} <= set(written)
+
+
+def test_features_of_the_lsp_are_documented() -> None:
+    """Each LSP method that the server binds beyond document sync and the life cycle has a section."""
+    server = next(module for module in modules() if module.path.as_posix() == "lsp/server.py")
+    names = {name for name in ("textDocument/inlineCompletion", "workspace/executeCommand")}
+
+    assert server.tree.body
+    assert names <= set(sections())
+
+
+def all_errors(cls: type[errors.BotframeworkError] = errors.BotframeworkError) -> list[type[errors.BotframeworkError]]:
+    """Every error class below the root."""
+    return [leaf for sub in cls.__subclasses__() for leaf in (sub, *all_errors(sub))]
+
+
+def test_error_table_is_the_error_tree() -> None:
+    """PROTOCOL.md lists every error with its code and whether it may be tried again."""
+    written = re.findall(r"^\| (\w+) \| (-\d+) \| (yes|no) \|", PROTOCOL, re.MULTILINE)
+    raised = {
+        (cls.__name__, str(cls.code), "yes" if cls.retryable else "no")
+        for cls in all_errors()
+        if cls.__module__ == errors.__name__
+    }
+
+    assert set(written) == raised
+
+
+def test_exit_codes_are_those_of_the_process() -> None:
+    """The table of exit codes has every code that the daemon ends with on purpose."""
+    table = PROTOCOL.split("### Exit codes")[1].split("## ")[0]
+    written = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
+
+    assert written == {0, 1, 2, process.EXIT_PARENT_GONE, process.EXIT_PIPE_BROKEN, process.EXIT_LAST_RESORT}
+    assert f"{process.EXIT_SIGNAL} + n" in table
+    assert f"within {process.LAST_RESORT_S:.0f} s" in table
+
+
+def test_framing_limits_are_those_of_the_parser() -> None:
+    """The base protocol's limits stand in PROTOCOL.md as they are in the code."""
+    assert f"| header block | {framing.MAX_HEADER >> 10} KiB |" in PROTOCOL
+    assert f"| message body | {framing.MAX_BODY >> 20} MiB |" in PROTOCOL
+    assert f"| announced length | {framing.ABSURD_BODY >> 30} GiB |" in PROTOCOL

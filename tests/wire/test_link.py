@@ -1,0 +1,88 @@
+"""The frames between daemon and worker."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from botframework.errors import FrameTooLarge, WireError
+from botframework.wire import link
+from botframework.wire import messages as wire
+
+MESSAGES = [
+    wire.Hello(protocol=1, version="0.1.0", keep_alive_s=2.5),
+    wire.FimRequest(id=1, prefix="def f(", suffix=")\n", stop=("\n",), sampling=wire.Sampling(logit_bias={"7": -1.0})),
+    wire.ChatRequest(id=2, messages=(wire.ChatMessage(role="user", content="héllo 🙂"),)),
+    wire.Cancel(id=2),
+]
+
+
+@given(st.data())
+@settings(max_examples=50, deadline=None)
+def test_any_cut_of_the_stream_gives_the_same_messages(data: st.DataObject) -> None:
+    """Messages come out whole and in order wherever the socket cuts the bytes."""
+    stream = b"".join(map(link.encode, MESSAGES))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    decoder = link.FrameDecoder[wire.ToWorker](wire.ToWorker)
+
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+    assert [message for piece in pieces for message in decoder.feed(piece)] == MESSAGES
+
+
+def test_a_giant_length_is_refused_before_it_is_read() -> None:
+    """A header that announces more than the limit raises at once; nothing waits for the body."""
+    with pytest.raises(FrameTooLarge, match="4294967295 bytes"):
+        link.FrameDecoder[wire.ToWorker](wire.ToWorker).feed(b"\xff\xff\xff\xff")
+
+
+def test_a_giant_message_is_not_sent() -> None:
+    """What the peer would refuse is refused here, with its size."""
+    with pytest.raises(FrameTooLarge, match="FimRequest"):
+        link.encode(wire.FimRequest(id=1, prefix="x" * link.MAX_FRAME))
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\xa1t\xa5never", b"\x81\xa1t\xa5hello", b"\x93\x01\x02\x03"])
+def test_a_foreign_body_is_a_wire_error(body: bytes) -> None:
+    """Bytes that are no message of the union raise `WireError`, whatever they are."""
+    with pytest.raises(WireError):
+        link.FrameDecoder[wire.ToWorker](wire.ToWorker).feed(len(body).to_bytes(4, "big") + body)
+
+
+async def test_a_hostile_frame_ends_the_link_and_says_why() -> None:
+    """After a frame that cannot be read no border is certain: the link ends with the reason."""
+    ours, theirs = socket.socketpair()
+    lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    await link.adopt(ours, lambda: link.Connection(link.FrameDecoder(wire.ToWorker), lambda _: None, lost.set_result))
+
+    theirs.sendall(b"\x00\x00\x00\x01\xc1")
+
+    async with asyncio.timeout(5):
+        assert isinstance(await lost, WireError)
+    theirs.close()
+
+
+async def test_a_peer_that_does_not_read_is_behind_until_it_does() -> None:
+    """`is_behind` follows the peer's reading, and catching up is told once."""
+    ours, theirs = socket.socketpair()
+    caught_up = asyncio.Event()
+    decoder = link.FrameDecoder[wire.ToWorker](wire.ToWorker)
+    connection = await link.adopt(ours, lambda: link.Connection(decoder, lambda _: None, lambda _: None, caught_up.set))
+    message = wire.Token(id=1, text="x" * 100_000, index=0)
+    while not connection.is_behind:
+        connection.send(message)
+
+    theirs.setblocking(False)
+    async with asyncio.timeout(5):
+        while not caught_up.is_set():
+            await asyncio.get_running_loop().sock_recv(theirs, 1_000_000)
+
+    behind: bool = connection.is_behind
+    assert not behind
+    connection.abort()
+    theirs.close()
+    await asyncio.sleep(0)

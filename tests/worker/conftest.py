@@ -1,0 +1,31 @@
+"""Models and workers for the worker's tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.gguf_factory import alphabet_llama, tiny_llama
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama with random weights that never ends by itself; training context 512."""
+    return tiny_llama(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def alphabet_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama that answers with the alphabet and then ends."""
+    return alphabet_llama(tmp_path_factory.mktemp("model") / "alphabet.gguf")
+
+
+@pytest.fixture(scope="session")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of some 25 million parameters: a micro-batch takes milliseconds, a long prompt a good while."""
+    path = tmp_path_factory.mktemp("model") / "slow.gguf"
+    return tiny_llama(path, n_layers=8, d=512, n_heads=8, n_kv_heads=4, ffn=1_408, n_ctx_train=4_096)

@@ -1,0 +1,368 @@
+"""The worker through its socket: a real process, a real GGUF, real llama.cpp."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from botframework.wire import messages as wire
+from botframework.wire.flight import read_flight
+from botframework.worker import watchdog
+from support.worker_process import load_model, worker_process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GONE_S = 0.2
+"""The promise: nothing is left 200 ms after the last connection."""
+
+LONG = "value = compute(argument)\n" * 60
+
+
+async def test_an_infill_streams_and_ends_where_the_model_ends(runtime_dir: Path, alphabet_model: Path) -> None:
+    """Tokens arrive in order, whole, and the end-of-generation token ends the answer without showing up."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        loaded = await client.greet(load_model(alphabet_model))
+        done = await client.done(client.ask("x = ", suffix="\n"))
+
+    frames = [message for message in client.received if isinstance(message, wire.Token)]
+    assert loaded.model.can_infill
+    assert "".join(frame.text for frame in frames) == "abcdefghijklmnopqrstuvwxyz"
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert (done.finish_reason, done.text, done.usage.completion_tokens) == ("stop", "", 26)
+
+
+async def test_without_streaming_the_text_comes_whole(runtime_dir: Path, alphabet_model: Path) -> None:
+    """``stream=False`` sends no token frames and the text in the end."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(alphabet_model))
+        done = await client.done(client.chat("hello", stream=False, priority="chat"))
+
+    assert done.text == "abcdefghijklmnopqrstuvwxyz"
+    assert not any(isinstance(message, wire.Token) for message in client.received)
+
+
+async def test_a_stop_string_ends_the_answer_before_it(runtime_dir: Path, alphabet_model: Path) -> None:
+    """A stop string across three tokens is found, and none of it is streamed."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(alphabet_model))
+        number = client.ask("x", stop=("klm",))
+        done = await client.done(number)
+
+    assert (client.text(number), done.finish_reason) == ("abcdefghij", "stopString")
+
+
+async def test_a_session_is_read_only_from_the_first_difference(runtime_dir: Path, tiny_model: Path) -> None:
+    """The second request of a session evaluates what changed; without a session everything is read again."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        prefix = "def add(a, b):\n    return a"
+        first = await client.done(client.ask(prefix, session="doc", max_tokens=3))
+        second = await client.done(client.ask(prefix + " +", session="doc", max_tokens=3))
+        anonymous = await client.done(client.ask(prefix + " +", max_tokens=3))
+        sessions = await client.sessions()
+        closed = await client.sessions(close="doc")
+
+    assert first.usage.evaluated_tokens == first.usage.prompt_tokens
+    assert second.usage.evaluated_tokens <= 5
+    assert second.usage.cached_tokens + second.usage.evaluated_tokens == second.usage.prompt_tokens
+    assert anonymous.usage.cached_tokens == 0
+    assert list(sessions) == ["doc"]
+    assert closed == {}
+
+
+async def test_connections_are_strangers(runtime_dir: Path, tiny_model: Path) -> None:
+    """Two connections with the same session name and request ids see nothing of each other."""
+    async with worker_process(runtime_dir) as worker:
+        one, two = worker.first, await worker.connect()
+        await one.greet(load_model(tiny_model))
+        await two.greet(load_model(tiny_model))
+        prefix = "def add(a, b):\n"
+        await one.done(one.ask(prefix, session="doc", max_tokens=3))
+        theirs = await two.done(two.ask(prefix, session="doc", max_tokens=3))
+        running = one.ask(prefix, max_tokens=400)
+        two.send(wire.Cancel(id=running))
+        await two.sessions(close="doc")
+        finished = await one.done(running)
+
+        assert theirs.usage.cached_tokens == 0
+        assert finished.finish_reason == "length"
+        assert list(await one.sessions()) == ["doc"]
+
+
+async def test_other_load_parameters_are_refused_by_name(runtime_dir: Path, tiny_model: Path) -> None:
+    """A client that wants the model loaded otherwise is told which parameters differ; the first client goes on."""
+    async with worker_process(runtime_dir) as worker:
+        one, two = worker.first, await worker.connect()
+        await one.greet(load_model(tiny_model))
+        await two.shake_hands()
+        two.send(load_model(tiny_model, n_ctx_chat=1_024))
+        refused = await two.wait_type(wire.LoadFailed)
+        await one.done(one.ask("x", max_tokens=2))
+
+    assert "n_ctx_chat" in refused.message
+
+
+async def test_a_cancelled_prompt_frees_the_engine(runtime_dir: Path, slow_model: Path) -> None:
+    """Cancelling inside a long prompt ends the request well before the prompt would have been read.
+
+    What was read stays in the session, and the next request of the session continues from there.
+    """
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(slow_model, n_ctx_chat=4_096))
+        whole = await client.done(client.chat(LONG * 2, session="w", max_tokens=1))
+        await client.sessions(close="w")
+        number = client.chat(LONG * 2, session="s", max_tokens=1)
+        async with asyncio.timeout(30):
+            while (await client.stats()).kv_tokens < 100:
+                pass
+        began = time.monotonic()
+        client.send(wire.Cancel(id=number))
+        cancelled = await client.done(number)
+        took_ms = (time.monotonic() - began) * 1000
+        again = await client.done(client.chat(LONG * 2, session="s", max_tokens=1))
+
+    assert cancelled.finish_reason == "cancelled"
+    assert took_ms < whole.timings.prompt_ms / 2
+    assert again.usage.cached_tokens >= 64
+    assert (
+        again.usage.evaluated_tokens
+        == again.usage.prompt_tokens + cancelled.usage.evaluated_tokens - again.usage.cached_tokens
+    )
+
+
+async def test_a_completion_overtakes_a_chat(runtime_dir: Path, slow_model: Path) -> None:
+    """A completion that arrives during a chat's prompt is answered first, and the chat loses nothing."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(slow_model, n_ctx_chat=4_096))
+        chat = client.chat(LONG * 2, max_tokens=30)
+        async with asyncio.timeout(30):
+            while (await client.stats()).kv_tokens < 64:
+                pass
+        await client.done(client.ask("x = ", max_tokens=3))
+        chat_has_text = bool(client.text(chat))
+        done = await client.done(chat)
+
+    assert not chat_has_text
+    assert done.usage.completion_tokens == 30
+
+
+async def test_a_flood_of_completions_does_not_silence_a_chat(runtime_dir: Path, slow_model: Path) -> None:
+    """While one connection sends completions without a pause, another one's chat still comes to its end."""
+    async with worker_process(runtime_dir) as worker:
+        flood, victim = worker.first, await worker.connect()
+        await flood.greet(load_model(slow_model))
+        await victim.greet(load_model(slow_model))
+        chat = victim.chat("hello", max_tokens=4)
+
+        async def keep_asking() -> None:
+            while True:
+                await flood.end_of(flood.ask(LONG, max_tokens=8))
+
+        tasks = [asyncio.create_task(keep_asking()) for _ in range(3)]
+        done = await victim.done(chat)
+        for task in tasks:
+            task.cancel()
+
+    assert done.usage.completion_tokens == 4
+
+
+async def test_beyond_its_share_of_the_queue_a_connection_is_refused_at_once(
+    runtime_dir: Path, slow_model: Path
+) -> None:
+    """The queue is bounded: what is too much gets ``ServerBusy`` with a time to try again, and the rest is answered."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(slow_model))
+        numbers = [client.ask(LONG[:200], max_tokens=2) for _ in range(60)]
+        ends = [await client.end_of(number) for number in numbers]
+
+    refused = [end for end in ends if isinstance(end, wire.Failure)]
+    assert len(refused) == 60 - 32
+    assert {end.kind for end in refused} == {"ServerBusy"}
+    assert all(end.data["retryAfterMs"] > 0 for end in refused)
+
+
+async def test_a_deadline_ends_with_what_is_there(runtime_dir: Path, slow_model: Path) -> None:
+    """At its deadline a request ends with its text so far; without any text it is an error."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(slow_model, n_ctx_chat=4_096))
+        some = await client.done(client.ask("x", max_tokens=1_000, deadline_ms=400))
+        nothing = await client.failure(client.chat(LONG * 2, deadline_ms=30))
+
+    assert some.finish_reason in ("deadline", "length")
+    assert some.usage.completion_tokens > 0
+    assert nothing.kind == "DeadlineExceeded"
+
+
+async def test_a_client_that_does_not_read_disturbs_nobody(runtime_dir: Path, slow_model: Path) -> None:
+    """A connection that stops reading is paused alone; another one's answers keep coming."""
+    async with worker_process(runtime_dir) as worker:
+        deaf, other = worker.first, await worker.connect()
+        await deaf.greet(load_model(slow_model))
+        await other.greet(load_model(slow_model))
+        deaf.connection.pause_reading()
+        for _ in range(4):
+            deaf.ask("x", max_tokens=1_000)
+
+        done = await other.done(other.ask("y", max_tokens=5))
+
+    assert done.usage.completion_tokens == 5
+
+
+@pytest.mark.parametrize("moment", ["loading", "computing", "idle"])
+async def test_the_worker_ends_with_its_last_connection(runtime_dir: Path, slow_model: Path, moment: str) -> None:
+    """The process and its socket are gone 200 ms after the last connection, whatever it was doing."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        if moment == "loading":
+            client.send(load_model(slow_model))
+            await client.wait_type(wire.LoadProgress)
+        else:
+            await client.greet(load_model(slow_model))
+        if moment == "computing":
+            client.chat(LONG, max_tokens=500)
+            await client.stats()
+
+        client.connection.abort()
+        began = time.monotonic()
+        code = await worker.exit_code()
+
+        assert code == 0
+        assert time.monotonic() - began < GONE_S
+        assert not worker.socket_path.exists()
+
+
+async def test_the_starter_may_leave(runtime_dir: Path, tiny_model: Path) -> None:
+    """When the connection that started the worker ends, the others go on."""
+    async with worker_process(runtime_dir) as worker:
+        other = await worker.connect()
+        await worker.first.greet(load_model(tiny_model))
+        await other.greet(load_model(tiny_model))
+        worker.first.connection.abort()
+
+        done = await other.done(other.ask("x", max_tokens=3))
+
+        assert done.usage.completion_tokens == 3
+        assert (await other.stats()).clients == 1
+
+
+async def test_keep_alive_holds_the_worker(runtime_dir: Path, tiny_model: Path) -> None:
+    """A client that asked for it finds the worker, and the model in it, after it was gone."""
+    async with worker_process(runtime_dir, keep_alive_s=20.0) as worker:
+        await worker.first.greet(load_model(tiny_model))
+        pid = worker.process.pid
+        worker.first.connection.abort()
+        again = await worker.connect()
+        await again.greet(load_model(tiny_model))
+
+        assert (await again.wait_type(wire.Welcome)).pid == pid
+
+
+async def test_a_death_tells_who_was_computing(runtime_dir: Path, slow_model: Path) -> None:
+    """After SIGKILL in the middle of a call the flight recorder names the request in it, and nobody else."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(slow_model, n_ctx_chat=4_096))
+        client.chat(LONG * 2, fingerprint=b"poison" + b"\0" * 10)
+        async with asyncio.timeout(30):
+            while (await client.stats()).kv_tokens < 64:
+                pass
+        # Stopped between two looks, so that the call that is running is still running when the signal kills.
+        os.kill(worker.process.pid, signal.SIGKILL)
+        await worker.exit_code()
+        record = read_flight(worker.flight_path)
+
+    assert record is not None
+    assert record.phase == "serving"
+    assert record.pid == worker.process.pid
+    assert record.fingerprints in ((b"poison" + b"\0" * 10,), ())
+
+
+HANGING = """
+import threading
+from botframework.worker import llama, watchdog
+watchdog.HANG_LIMIT_S, watchdog.HANG_FACTOR = 1.0, 0.0
+really_decode = llama.Context.decode_chunk
+def decode_chunk(self, sequence, start, tokens, *, output):
+    if len(tokens) == 9:
+        threading.Event().wait()
+    return really_decode(self, sequence, start, tokens, output=output)
+llama.Context.decode_chunk = decode_chunk
+"""
+
+
+async def test_a_hung_call_ends_the_worker_by_its_own_watchdog(runtime_dir: Path, tiny_model: Path) -> None:
+    """Check 23, inside the worker: a call that never returns ends the process and leaves the reason."""
+    async with worker_process(runtime_dir, code=HANGING) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        for length in range(1, 12):
+            client.ask("\x01" * length, max_tokens=1)
+        code = await worker.exit_code()
+        record = read_flight(worker.flight_path)
+
+    assert code == watchdog.EXIT_CODE
+    assert record is not None
+    assert "did not come back" in record.last_words
+
+
+ASSERTING = """
+import ctypes
+from botframework.worker import llama
+really_decode = llama.Context.decode_chunk
+def decode_chunk(self, sequence, start, tokens, *, output):
+    if len(tokens) == 9:
+        llama.lib._lib.ggml_abort(b"some.cpp", 7, b"the cache is a lie")
+    return really_decode(self, sequence, start, tokens, output=output)
+llama.Context.decode_chunk = decode_chunk
+"""
+
+
+async def test_an_assertion_leaves_its_words(runtime_dir: Path, tiny_model: Path) -> None:
+    """When llama.cpp aborts, its own words and the request are in the flight recorder."""
+    async with worker_process(runtime_dir, code=ASSERTING) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        for length in range(1, 12):
+            client.ask("\x01" * length, max_tokens=1, fingerprint=bytes([length]) * 16)
+        code = await worker.exit_code()
+        record = read_flight(worker.flight_path)
+
+    assert code == -signal.SIGABRT
+    assert record is not None
+    assert "the cache is a lie" in record.last_words
+    assert len(record.fingerprints) == 1
+
+
+async def test_a_missing_greeting_ends_the_connection(runtime_dir: Path, tiny_model: Path) -> None:
+    """Whoever does not shake hands first is dropped; the worker and the others stay."""
+    async with worker_process(runtime_dir) as worker:
+        stranger = await worker.connect()
+        stranger.send(wire.GetStats(id=1))
+        async with asyncio.timeout(10):
+            await stranger.lost
+        await worker.first.greet(load_model(tiny_model))
+
+
+async def test_another_protocol_is_told_and_let_go(runtime_dir: Path) -> None:
+    """A peer of another protocol version learns ours and is disconnected."""
+    async with worker_process(runtime_dir) as worker:
+        stranger = await worker.connect()
+        welcome = await stranger.shake_hands(protocol=999)
+        async with asyncio.timeout(10):
+            await stranger.lost
+
+    assert welcome.protocol == wire.PROTOCOL_VERSION
