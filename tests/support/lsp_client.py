@@ -163,6 +163,13 @@ class LspClient:
     def _ended(self) -> bool:
         return self._tasks[0].done()
 
+    async def until_journal(self, condition: Callable[[], bool], *, timeout_s: float = DEADLINE_S) -> None:
+        """Wait for something that the daemon writes to a file, which no message tells of."""
+        end = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < end, f"not within {timeout_s} s; {self._words()}"
+            await asyncio.sleep(0.005)
+
     def stop_reading(self) -> None:
         """Let the daemon's stdout fill up."""
         self._reading.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "daemon" / "botframework"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Module:
     """One module of the package."""
 
@@ -42,13 +43,15 @@ class Import:
         return f"{self.importer.path}:{self.line} imports {self.target}"
 
 
-def modules() -> list[Module]:
+@functools.cache
+def modules() -> tuple[Module, ...]:
     """Every Python file of the package."""
     files = sorted(PACKAGE.rglob("*.py"))
-    return [Module(file.relative_to(PACKAGE), ast.parse(file.read_text(encoding="utf-8"))) for file in files]
+    return tuple(Module(file.relative_to(PACKAGE), ast.parse(file.read_text(encoding="utf-8"))) for file in files)
 
 
-def imports(module: Module) -> list[Import]:
+@functools.cache
+def imports(module: Module) -> tuple[Import, ...]:
     """Everything that a module imports anywhere in it: at the top, on use, and for the type checker only."""
     package = ["botframework", *module.path.parent.parts]
     known = {other.name for other in modules()}
@@ -64,4 +67,4 @@ def imports(module: Module) -> list[Import]:
                 inner = f"{origin}.{alias.name}"
                 is_module = inner.removeprefix("botframework.") in known and inner.startswith("botframework.")
                 found.append(Import(module, inner if is_module else origin, node.lineno))
-    return found
+    return tuple(found)
