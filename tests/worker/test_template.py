@@ -7,8 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 import pytest
@@ -17,7 +16,8 @@ from botframework.errors import TemplateError
 from botframework.worker.renderer import MAX_TEMPLATE_BYTES, TemplateRenderer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
+    from types import ModuleType
 
 MESSAGES = {"messages": [{"role": "user", "content": "hello"}], "bos_token": "<s>"}
 ALLOWED_MS = 300
@@ -52,21 +52,18 @@ ESCAPES = [
     "{% macro m() %}{% endmacro %}{{ m.__call__.__globals__ }}",
     "{{ config }}{{ request }}{{ get_flashed_messages.__globals__ }}",
 ]
+DOUBLED = "{{% set n = namespace(x={start}) %}}{{% for i in range(60) %}}{{% set n.x = {twice} %}}{{% endfor %}}{{{{ {end} }}}}"
 BOMBS = {
     "nested loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "multiplied string": "{{ 'a' * 1000000000 }}",
     "centred string": "{{ 'a'.center(1000000000) }}",
     "center filter": "{{ 'a'|center(1000000000) }}",
     "format width": "{{ '%1000000000d' % 1 }}",
-    "doubled string": "{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+    "doubled string": DOUBLED.format(start="'ab'", twice="n.x ~ n.x", end="n.x"),
     "multiplied list": "{{ [1] * 1000000000 }}",
-    "exponential repr": "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}",
-    "exponential JSON": (
-        "{% set n = namespace(x=[1]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x|tojson }}"
-    ),
-    "exponential dict repr": (
-        "{% set n = namespace(x={}) %}{% for i in range(60) %}{% set n.x = {'a': n.x, 'b': n.x} %}{% endfor %}{{ n.x }}"
-    ),
+    "exponential repr": DOUBLED.format(start="[1]", twice="[n.x, n.x]", end="n.x"),
+    "exponential JSON": DOUBLED.format(start="[1]", twice="[n.x, n.x]", end="n.x|tojson"),
+    "exponential dict repr": DOUBLED.format(start="{}", twice="{'a': n.x, 'b': n.x}", end="n.x"),
     "tower of powers": "{{ 9 ** (9 ** 9) }}",
     "much output": "{% for a in range(99999) %}{{ 'aaaaaaaaaaaaaaaaaaaa' }}{% endfor %}",
     "endless recursion": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
@@ -84,7 +81,7 @@ def render(template: str, variables: dict[str, Any] | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Any]:
+def sandbox() -> ModuleType:
     """The templates' side without its process, for what needs none."""
     from botframework.worker import template
 
@@ -116,7 +113,7 @@ class Peak:
         self.base = self.highest = self._sum()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -173,7 +170,7 @@ def test_templates_that_cannot_be_compiled_say_so_every_time(template: str) -> N
     renderer = TemplateRenderer(template)
     try:
         for _ in range(2):
-            with pytest.raises(TemplateError, match="cannot be compiled|too much memory|takes too long|ended"):
+            with pytest.raises(TemplateError, match=r"cannot be compiled|too much memory|takes too long|ended"):
                 renderer.render({}, input_chars=1)
     finally:
         renderer.close()
@@ -181,11 +178,7 @@ def test_templates_that_cannot_be_compiled_say_so_every_time(template: str) -> N
 
 def test_constants_are_not_computed_while_compiling() -> None:
     """Compiling has a longer limit than rendering, so it must not run the template's arithmetic."""
-    renderer = TemplateRenderer("{% if false %}{{ 'a' * 1000000000 }}{% endif %}ok")
-    try:
-        assert renderer.render({}, input_chars=1) == "ok"
-    finally:
-        renderer.close()
+    assert render("{% if false %}{{ 'a' * 1000000000 }}{{ 9 ** (9 ** 9) }}{% endif %}ok") == "ok"
 
 
 def test_a_template_of_64_kib_is_the_largest() -> None:
@@ -210,7 +203,7 @@ def test_what_templates_in_use_need() -> None:
         "    {% if true %}\nlast{% endif %}"
     )
 
-    assert render(template) == '<s>01[hello]{"b": "<é>", "a": 1}["user"]nullx14\nlast'
+    assert render(template) == '<s>01[hello]{"b": "<é>", "a": 1}["user"]nullx14last'
 
 
 @pytest.mark.parametrize(
@@ -224,7 +217,7 @@ def test_what_templates_in_use_need() -> None:
         ),
         ("\n\n{{ nothing.at.all }}", "fails on these messages (line 3): 'nothing' is undefined.", 3),
         ("{{ 1 / 0 }}", "ZeroDivisionError", 1),
-        ("{{ messages.append(1) }}{{ messages.__class__ }}", "sandbox", 1),
+        ("{{ messages.append(1) }}{{ messages.__class__.x }}", "sandbox", 1),
     ],
 )
 def test_failures_have_a_reason_and_a_line(template: str, sentence: str, line: int) -> None:
@@ -297,6 +290,16 @@ def test_a_module_in_the_current_folder_is_not_imported(tmp_path: Path, monkeypa
     assert render("fine") == "fine"
 
 
+def is_gone(process: psutil.Process) -> bool:
+    """Whether a process ends soon; one that nobody waits for stays as a zombie where init does not reap."""
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(process.pid) or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        threading.Event().wait(0.005)
+    return False
+
+
 PARENT = """
 import sys, threading
 from botframework.worker.renderer import TemplateRenderer
@@ -315,7 +318,7 @@ def test_the_process_dies_with_its_parent_even_in_a_loop() -> None:
         child = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
 
-        assert not psutil.wait_procs([child], timeout=1.0)[1]
+        assert is_gone(child)
 
 
 def test_the_process_ends_with_its_stdin() -> None:
@@ -345,4 +348,4 @@ def test_the_renderer_forgotten_leaves_nothing() -> None:
 
     del renderer
 
-    assert not psutil.wait_procs([child], timeout=2.0)[1]
+    assert is_gone(child)

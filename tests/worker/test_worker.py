@@ -13,6 +13,7 @@ import pytest
 from botframework.wire import messages as wire
 from botframework.wire.flight import read_flight
 from botframework.worker import watchdog
+from support.gguf_factory import tiny_llama, tiny_mamba
 from support.worker_process import load_model, worker_process
 
 if TYPE_CHECKING:
@@ -366,3 +367,93 @@ async def test_another_protocol_is_told_and_let_go(runtime_dir: Path) -> None:
             await stranger.lost
 
     assert welcome.protocol == wire.PROTOCOL_VERSION
+
+
+async def test_a_request_waits_for_its_turn_when_all_sequences_are_taken(runtime_dir: Path, tiny_model: Path) -> None:
+    """More requests than sequences: those that wait are started when others end, without another event."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model, n_seq_fim=1))
+        numbers = [client.ask("x" * length, max_tokens=20) for length in range(1, 6)]
+        ends = [await client.done(number) for number in numbers]
+
+    assert [end.usage.completion_tokens for end in ends] == [20] * 5
+
+
+async def test_parameters_that_the_wire_lets_through_are_refused(runtime_dir: Path, tiny_model: Path) -> None:
+    """A token that the vocabulary does not have is named in the refusal; the next request is served."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        refused = await client.failure(client.ask("x", sampling=wire.Sampling(logit_bias={"9999999": 1.0})))
+        await client.done(client.ask("x", max_tokens=2))
+
+    assert refused.kind == "InvalidParams"
+    assert "9999999" in refused.message
+
+
+async def test_every_sampler_is_accepted_by_llama_cpp(runtime_dir: Path, tiny_model: Path) -> None:
+    """A request that uses the whole chain is answered, twice alike with the same seed."""
+    sampling = wire.Sampling(
+        temperature=0.8,
+        top_k=20,
+        top_p=0.9,
+        min_p=0.05,
+        repeat_penalty=1.1,
+        presence_penalty=0.2,
+        frequency_penalty=0.2,
+        seed=7,
+        logit_bias={"5": -100.0},
+        infill=True,
+    )
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        texts = []
+        for _ in range(2):
+            number = client.ask("x = ", max_tokens=24, sampling=sampling)
+            await client.done(number)
+            texts.append(client.text(number))
+
+    assert texts[0] == texts[1]
+
+
+async def test_a_model_without_fim_tokens_says_so(runtime_dir: Path, tmp_path: Path) -> None:
+    """Completion on a model that cannot infill is refused with the reason, and chat still works."""
+    model = tiny_llama(tmp_path / "chat.gguf", fim=False)
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        loaded = await client.greet(load_model(model))
+        refused = await client.failure(client.ask("x"))
+        await client.done(client.chat("hello", max_tokens=3))
+
+    assert not loaded.model.can_infill
+    assert refused.kind == "ModelCannotInfill"
+
+
+async def test_a_recurrent_model_is_served_from_the_start(runtime_dir: Path, tmp_path: Path) -> None:
+    """A model whose cache cannot cut its tail is reported as such; its sessions are read anew and stay right."""
+    model = tiny_mamba(tmp_path / "mamba.gguf")
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        loaded = await client.greet(load_model(model))
+        first = await client.done(client.chat("hello there", session="s", max_tokens=5, stream=False))
+        again = await client.done(client.chat("hello there", session="s", max_tokens=5, stream=False))
+
+    assert not loaded.model.can_cut_tail
+    assert (again.usage.cached_tokens, again.text) == (0, first.text)
+
+
+async def test_a_long_chat_drops_its_oldest_turns(runtime_dir: Path, tiny_model: Path) -> None:
+    """Whole turns are dropped from the front until the chat fits, and the answer says how many messages."""
+    turns = ["question number one " * 4, "answer number one " * 4] * 4 + ["the last question"]
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        trimmed = await client.done(client.chat(*turns, max_tokens=4))
+        refused = await client.failure(client.chat(*turns, max_tokens=4, trim=False))
+
+    assert trimmed.dropped_messages > 0
+    assert trimmed.dropped_messages % 2 == 0
+    assert refused.kind == "ContextOverflow"
+    assert refused.data["promptTokens"] > refused.data["contextTokens"]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import llama_cpp.llama_cpp as lib
 import numpy as np
 
-from botframework.errors import ModelCorrupt, ModelDoesNotFit, RequestCancelled
+from botframework.errors import BotframeworkError, ModelCorrupt, ModelDoesNotFit, RequestCancelled
 from botframework.wire.messages import Device
 from botframework.worker import sampling
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from botframework.worker.sampling import SamplerStep
 
-_LOG_LEVELS = {1: 10, 2: 20, 3: 30, 4: 40}
-"""ggml's debug, info, warn, error as levels of `logging`."""
+_LOG_LEVELS = {1: 10, 2: 10, 3: 30, 4: 40}
+"""ggml's debug, info, warn, error as levels of `logging`. Its info is a page about every model: debug to us."""
 _LOG_CONTINUES = 5
 _KEPT_ERROR_LINES = 8
 """Lines of llama.cpp's complaint that become the message of `ModelCorrupt`."""
@@ -65,13 +65,13 @@ def initialise(on_log: Callable[[int, str], None], on_assert: Callable[[str], No
         Gets the text of a failed assertion, in the moment before the process ends.
     """
     os.environ["GGML_NO_BACKTRACE"] = "1"  # It would start a debugger, which prints our memory into the log.
-    last_level = [20]
+    last_level = [10]
 
     @lib.llama_log_callback  # type: ignore[untyped-decorator]
     def log(level: int, text: bytes, _data: object) -> None:
         line = text.decode("utf-8", "replace").rstrip("\n")
         if level != _LOG_CONTINUES:
-            last_level[0] = _LOG_LEVELS.get(level, 20)
+            last_level[0] = _LOG_LEVELS.get(level, 10)
         if line:
             if last_level[0] >= _LOG_LEVELS[4]:
                 _complaints.append(line)
@@ -383,10 +383,12 @@ class Context:
 
     def _decode(self, count: int) -> DecodeStatus:
         self._batch.n_tokens = count
+        _complaints.clear()
         code = lib.llama_decode(self._context, self._batch)
         if code in (0, 1, 2):
             return DecodeStatus(code)
-        raise _why(f"llama_decode failed with code {code}")
+        words = "; ".join(_complaints)
+        raise BotframeworkError(f"llama_decode failed with code {code}: {words}")
 
 
 class SamplerChain:

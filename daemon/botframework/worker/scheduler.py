@@ -56,6 +56,8 @@ class Scheduler:
         self._passed_over_since: dict[int, float] = {}
         """By level: since when it could have run and did not."""
         self._prefilled_last = False
+        self._has_new_room = False
+        """Somebody left since those who wait were last looked at."""
         self._read_since_answer: dict[Owner, int] = {}
         self._abort_lock = threading.Lock()
         self._abortable: tuple[Job, Lane] | None = None
@@ -106,11 +108,13 @@ class Scheduler:
 
     def submit(self, job: Job) -> None:
         """Take a job; a chat comes with its prompt prepared."""
-        self._clients[job.client.number] = job.client
-        if job.failure is not None:
+        if job.cancelled:  # While it was prepared; perhaps its connection has gone with it.
+            job.finish("cancelled", 0)
+        elif job.failure is not None:
             job.fail(job.failure)
-            return
-        self._jobs.append(job)
+        else:
+            self._clients[job.client.number] = job.client
+            self._jobs.append(job)
 
     def client_gone(self, client: Client) -> None:
         """Drop everything of a connection."""
@@ -149,7 +153,8 @@ class Scheduler:
         self._read_since_answer.pop(owner, None)
 
     def _take_events(self) -> None:
-        timeout = None if not self._jobs else 0.0 if self._runnable() else self._until_next_deadline()
+        has_work = self._has_new_room or bool(self._runnable())
+        timeout = 0.0 if has_work else self._until_next_deadline()
         try:
             while True:
                 event = self._inbox.get(block=timeout != 0.0, timeout=timeout)
@@ -179,6 +184,7 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Give sequences to those who wait, best priority first, connections in turn."""
+        self._has_new_room = False
         waiting = [job for job in self._jobs if job.phase is Phase.WAITING]
         for job in sorted(waiting, key=lambda job: (job.priority, self._turn(job), job.arrived)):
             try:
@@ -359,6 +365,7 @@ class Scheduler:
         if job.sequence is not None:
             self._lane(job).pool.release(job.sequence, keep=keep)
             job.sequence = None
+            self._has_new_room = True
         job.chain = None
         job.phase = Phase.ENDED
 
