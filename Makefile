@@ -12,8 +12,13 @@ PYTHON := $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; 
 endif
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
-UNIT := tests/test_errors.py tests/test_config.py tests/test_process.py tests/test_schemas.py tests/test_bootstrap.py \
-	tests/wire tests/models tests/layers tests/worker/test_sampling.py tests/worker/test_fim.py tests/worker/test_chat.py
+# What needs neither a daemon nor a worker.
+UNIT := $(wildcard tests/test_bootstrap.py tests/test_config.py tests/test_errors.py tests/test_schemas.py \
+	tests/layers tests/models/test_gguf.py tests/models/test_hardware.py tests/wire \
+	tests/lsp/test_completion.py tests/lsp/test_documents.py tests/lsp/test_framing.py tests/lsp/test_messages.py \
+	tests/manager/test_ledger.py tests/manager/test_load.py \
+	tests/worker/test_fim.py tests/worker/test_plaintext.py tests/worker/test_sampling.py \
+	tests/worker/test_sessions.py tests/worker/test_threads.py)
 
 .PHONY: help setup demo test check bench soak schemas fmt clean
 
@@ -31,7 +36,7 @@ check: setup ## format, lint, types, unit tests: under a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
-	$(PYTEST) -q $(wildcard $(UNIT))
+	$(PYTEST) -q -m "not soak" $(UNIT)
 
 test: setup ## everything that CI runs: check, then every test but the soaks
 	$(BIN)/ruff format --check .
@@ -45,8 +50,9 @@ bench: setup ## the benchmarks, each beside its named peer
 soak: setup ## the full-length soak runs: minutes to hours
 	$(PYTEST) -m soak --timeout 0 $(ARGS)
 
-schemas: setup ## write schemas/*.json from the message structs
+schemas: setup ## write schemas/*.json and the table of limits from the code
 	@$(BIN)/python packaging/generate_schemas.py
+	@$(BIN)/python packaging/generate_tables.py
 
 fmt: setup ## format and apply the linter's safe fixes
 	$(BIN)/ruff format .

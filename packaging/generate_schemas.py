@@ -58,7 +58,7 @@ SOURCES = (
 
 
 def structs(module: ModuleType) -> list[type[msgspec.Struct]]:
-    """The structs that the module defines, without the empty bases that only share options."""
+    """The structs that the module defines or names in its methods, without the empty bases that only share options."""
     return [
         value
         for value in vars(module).values()
@@ -66,6 +66,11 @@ def structs(module: ModuleType) -> list[type[msgspec.Struct]]:
         and issubclass(value, msgspec.Struct)
         and value.__module__ == module.__name__
         and (value.__struct_fields__ or not value.__subclasses__())
+    ] + [
+        struct
+        for method in getattr(module, "METHODS", {}).values()
+        for struct in (method.params, method.result)
+        if struct is not None and struct.__module__ != module.__name__
     ]
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+EXIT_NO_CLIENT = 1
+"""As at any end-of-file without ``shutdown``."""
 EXIT_USAGE = 2
 GC_THRESHOLDS = (5_000, 20, 50)
 """Instead of (700, 10, 10); without any collection the imports would leave 10 MB behind."""
@@ -47,11 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _daemon(words: Sequence[str]) -> int:
     """Serve an editor on standard input and output."""
     # First of all: from here on nothing but the protocol can reach the client, whoever prints while being imported.
-    from botframework.process.streams import take_stdin, take_stdout
+    from botframework.process.streams import is_abandoned, take_stdin, take_stdout
 
     stdout = take_stdout()
     stdin = take_stdin()
     options = _parser().parse_args(words)
+    if is_abandoned(stdin):
+        # On a busy machine the imports below take seconds, and a parent that ended before now is known to nobody.
+        return EXIT_NO_CLIENT
 
     import gc
 

@@ -1,5 +1,7 @@
 """Write a checkpoint and its tokenizer as a GGUF file: matrices in Q8_0, norms in F32, llama.cpp's ``llama`` names.
 
+Run it so::
+
     python convert.py --work DIR --out model.gguf [--order psm|spm] [--typed before|after]
 """
 
@@ -7,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import gguf
@@ -17,8 +18,9 @@ from model import Config
 from tokenizer import EOT, IM_END, MID, PAD, PRE, SPECIALS, SUF
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' "
+    "+ message['content'] + '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 LAYER_NAMES = {
     "attention_norm": "attn_norm",
@@ -63,11 +65,11 @@ def add_tokenizer(writer: gguf.GGUFWriter, path: Path) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def add_description(writer: gguf.GGUFWriter, config: Config, order: str, typed: str, tokens: int) -> None:
+def describe(writer: gguf.GGUFWriter, config: Config, order: str, typed: str, tokens: int) -> None:
     """What the file is and how it wants to be asked: which order, and where the typed part of the line goes."""
     writer.add_name("botframework-embedded")
     writer.add_author("botframework")
-    writer.add_description("Small fill-in-the-middle model for Python, trained from scratch by the botframework project")
+    writer.add_description("Small fill-in-the-middle model for Python, trained from scratch by botframework")
     writer.add_license("Apache-2.0")
     writer.add_languages(["en"])
     writer.add_tags(["code", "python", "fill-in-the-middle"])
@@ -93,7 +95,7 @@ def convert(checkpoint: Path, tokenizer: Path, out: Path, order: str, typed: str
     state = torch.load(checkpoint, weights_only=True)
     temporary = out.with_suffix(".tmp")
     writer = gguf.GGUFWriter(temporary, "llama")
-    add_description(writer, Config(**state["config"]), order, typed, state["progress"]["tokens"])
+    describe(writer, Config(**state["config"]), order, typed, state["progress"]["tokens"])
     add_tokenizer(writer, tokenizer)
     for name, tensor in state["model"].items():
         array = tensor.float().numpy()
@@ -106,7 +108,7 @@ def convert(checkpoint: Path, tokenizer: Path, out: Path, order: str, typed: str
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    os.replace(temporary, out)
+    temporary.replace(out)
     print(f"{out}: {out.stat().st_size} bytes, {state['progress']['tokens']} tokens of training")
 
 
@@ -116,8 +118,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--order", choices=["psm", "spm"], default="spm")
-    parser.add_argument("--typed", choices=["before", "after"], default="after",
-                        help="typed part of the line before or after the middle token")
+    parser.add_argument(
+        "--typed",
+        choices=["before", "after"],
+        default="after",
+        help="typed part of the line before or after the middle token",
+    )
     parser.add_argument("--name", default="checkpoint")
     arguments = parser.parse_args()
     checkpoint, tokenizer = arguments.work / f"{arguments.name}.pt", arguments.work / "tokenizer.json"

@@ -22,12 +22,15 @@ import tomllib
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 HERE = Path(__file__).resolve().parent
 ALLOWED_LICENCES = {"MIT", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "Apache-2.0", "PSF-2.0", "ISC", "Zlib", "CC0-1.0"}
@@ -40,8 +43,23 @@ MIN_FILE, MAX_FILE = 200, 200_000
 MAX_MEAN_LINE, MAX_LINE = 100, 1_000
 SEEN_LINES_LIMIT = 0.6
 """A file most of whose lines stood in earlier files is a near-duplicate (a vendored copy, generated code)."""
-SKIP_PARTS = {"test", "tests", "testing", "idlelib", "lib2to3", "enterprise", "_vendor", "vendor", "vendored", "extern",
-              "site-packages", "migrations", "locale", "node_modules", "_vendored"}
+SKIP_PARTS = {
+    "test",
+    "tests",
+    "testing",
+    "idlelib",
+    "lib2to3",
+    "enterprise",
+    "_vendor",
+    "vendor",
+    "vendored",
+    "extern",
+    "site-packages",
+    "migrations",
+    "locale",
+    "node_modules",
+    "_vendored",
+}
 TEST_SHARE = 4
 """One test file in this many is kept: tests repeat themselves, yet people do write them."""
 
@@ -58,6 +76,7 @@ class Source:
 
     @property
     def sha256(self) -> str:
+        """The digest that the manifest names."""
         return hashlib.sha256(self.data).hexdigest()
 
 
@@ -142,10 +161,11 @@ def package_sources(work: Path) -> Iterator[Source]:
         if wheel is None:
             raise SystemExit(f"{package['name']} {package['version']} is not downloaded")
         with zipfile.ZipFile(wheel) as archive:
-            found: list[Source] = []
-            for name in sorted(n for n in archive.namelist() if n.endswith(".py")):
-                if wanted_path(name, package["name"]) and wanted_text(data := archive.read(name)):
-                    found.append(Source(package["name"], package["version"], name, data))
+            found = [
+                Source(package["name"], package["version"], name, data)
+                for name in sorted(n for n in archive.namelist() if n.endswith(".py"))
+                if wanted_path(name, package["name"]) and wanted_text(data := archive.read(name))
+            ]
         found.sort(key=lambda s: name_hash("cap", s.package, s.path))
         size = 0
         for source in found:
@@ -241,7 +261,7 @@ def forbid(pairs: list[tuple[int, bytes]]) -> None:
 
 
 def examine(data: bytes) -> tuple[bool, list[dict[str, object]]] | None:
-    """Of a training file: does it hold a forbidden body, and which documented functions can become chat pairs?"""
+    """Of a training file: whether it holds a forbidden body, and the functions that can become chat pairs."""
     tree = parse(data)
     if tree is None:
         return None
@@ -254,8 +274,16 @@ def examine(data: bytes) -> tuple[bool, list[dict[str, object]]] | None:
         if doc and body and 2 <= (node.end_lineno or 0) - body[0].lineno + 1 <= 30:
             first = " ".join(doc.split("\n\n")[0].split())
             if 12 <= len(first) <= 240 and node.body[0].end_lineno != body[0].lineno:
-                pairs.append({"name": node.name, "doc": first, "start": node.lineno, "docline": node.body[0].lineno,
-                              "body": (node.body[0].end_lineno or 0) + 1, "end": node.end_lineno})
+                pairs.append(
+                    {
+                        "name": node.name,
+                        "doc": first,
+                        "start": node.lineno,
+                        "docline": node.body[0].lineno,
+                        "body": (node.body[0].end_lineno or 0) + 1,
+                        "end": node.end_lineno,
+                    }
+                )
     return False, pairs
 
 
@@ -267,7 +295,8 @@ def build(work: Path) -> None:
     sources.sort(key=lambda s: s.split)  # "heldout" < "train"; the sort is stable
     before = sum(len(s.data) for s in sources)
     sources = drop_duplicates(sources)
-    print(f"{before / 1e6:.1f} MB selected, {sum(len(s.data) for s in sources) / 1e6:.1f} MB after duplicates", flush=True)
+    after = sum(len(s.data) for s in sources)
+    print(f"{before / 1e6:.1f} MB selected, {after / 1e6:.1f} MB after duplicates", flush=True)
     heldout = [s for s in sources if s.split == "heldout"]
     train = [s for s in sources if s.split == "train"]
     with ProcessPoolExecutor() as pool:
@@ -296,10 +325,14 @@ def write_split(work: Path, split: str, items: list[tuple[Source, list[dict[str,
 
 
 def write_manifest(sources: list[Source]) -> None:
-    """The committed record of every file used: package, version, path, size, digest and split."""
+    """Write, or compare with, the committed record of every file: package, version, path, size, digest and split."""
     rows = sorted(f"{s.package}\t{s.version}\t{s.path}\t{len(s.data)}\t{s.sha256}\t{s.split}\n" for s in sources)
     text = "package\tversion\tpath\tbytes\tsha256\tsplit\n" + "".join(rows)
-    (HERE / "manifest.tsv.xz").write_bytes(lzma.compress(text.encode(), preset=9))
+    path = HERE / "manifest.tsv.xz"
+    if not path.exists():
+        path.write_bytes(lzma.compress(text.encode(), preset=9))
+    elif lzma.decompress(path.read_bytes()).decode() != text:
+        raise SystemExit("the files differ from manifest.tsv.xz; delete it to make a new one")
 
 
 def read_split(work: Path, split: str) -> tuple[list[str], list[bytes]]:
@@ -311,7 +344,7 @@ def read_split(work: Path, split: str) -> tuple[list[str], list[bytes]]:
 
 
 def kinds(body: list[ast.stmt]) -> tuple[str, ...]:
-    """The statement types of a body: a coarser condition than ``shape``, so that the check does not rest on that one."""
+    """The statement types of a body: coarser than ``shape``, so that the check does not rest on that one."""
     return tuple(type(statement).__name__ for statement in body)
 
 

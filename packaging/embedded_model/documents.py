@@ -15,10 +15,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizer import EOT, IM_END, IM_START, MID, PRE, SUF, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHARACTERS_PER_TOKEN = 3.0
 CONTEXT = 2_048
@@ -34,7 +38,7 @@ REQUESTS = (
     "Write a Python function `{name}`. {doc}",
     "Implement `{name}` in Python: {doc}",
     "{doc}\n\nCall the function `{name}`.",
-    "Complete this function.\n```python\n{signature}\n    \"\"\"{doc}\"\"\"\n```",
+    'Complete this function.\n```python\n{signature}\n    """{doc}"""\n```',
     "How do I write `{name}`? {doc}",
 )
 EXPLAIN = ("What does this function do?\n```python\n{code}\n```", "Write a docstring for:\n```python\n{code}\n```")
@@ -105,8 +109,10 @@ class Maker:
         place = int(rng.integers(self.offsets[-1]))  # a random byte: files count by their size
         index = int(np.searchsorted(self.offsets, place, side="right")) - 1
         text = self.text(index)
-        at = min(int((place - self.offsets[index]) / max(1, self.offsets[index + 1] - self.offsets[index]) * len(text)),
-                 len(text) - 1)
+        at = min(
+            int((place - self.offsets[index]) / max(1, self.offsets[index + 1] - self.offsets[index]) * len(text)),
+            len(text) - 1,
+        )
         if kind == PLAIN:
             return self.plain(text, at, budget)
         return self.hole(rng, kind, text, at, budget)
@@ -184,7 +190,8 @@ class Maker:
         drafts = [draft for _ in range(count) if (draft := self.draft(rng, stage)) is not None]
         texts = [part for draft in drafts for part in draft.parts if isinstance(part, str)]
         encoded = iter(self.tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-        return [finish(draft, [[p] if isinstance(p, int) else next(encoded).ids for p in draft.parts]) for draft in drafts]
+        ids = ([[p] if isinstance(p, int) else next(encoded).ids for p in draft.parts] for draft in drafts)
+        return [finish(draft, parts) for draft, parts in zip(drafts, ids, strict=True)]
 
 
 def finish(draft: Draft, parts: list[list[int]]) -> Document:
@@ -316,4 +323,4 @@ def cut(rng: np.random.Generator, middle: str) -> list[str]:
     reach = len(middle) if line < 2 or rng.random() < 0.3 else line
     places = sorted({int(rng.integers(1, max(2, reach))) for _ in range(count)})
     bounds = [0, *places, len(middle)]
-    return [middle[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if a < b]
+    return [middle[a:b] for a, b in pairwise(bounds) if a < b]

@@ -18,9 +18,9 @@ import json
 import math
 import tokenize
 from collections import Counter
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import card
 import llama_cpp
@@ -29,6 +29,9 @@ import torch
 from corpus import name_hash, read_split
 from model import Config, Model
 from tokenizer import MID, PRE, SPECIALS, SUF, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 PREFIX_CHARACTERS, SUFFIX_CHARACTERS = 900, 450
 LONGEST_ANSWER = 64
@@ -50,7 +53,7 @@ class Hole:
 
     @property
     def inside_word(self) -> bool:
-        """Does the cursor cut a word?"""
+        """Whether the cursor cuts a word."""
         return bool(self.typed) and self.typed[-1].isidentifier() and (self.rest[0].isalnum() or self.rest[0] == "_")
 
 
@@ -58,8 +61,16 @@ class Engine:
     """llama.cpp with greedy decoding, through its low-level interface."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self.llama = llama_cpp.Llama(str(path), n_ctx=2_048, n_batch=2_048, n_ubatch=512, n_threads=threads,
-                                     n_threads_batch=threads, logits_all=True, verbose=False)
+        self.llama = llama_cpp.Llama(
+            str(path),
+            n_ctx=2_048,
+            n_batch=2_048,
+            n_ubatch=512,
+            n_threads=threads,
+            n_threads_batch=threads,
+            logits_all=True,
+            verbose=False,
+        )
         self.context = self.llama.ctx
         self.vocabulary = self.llama.n_vocab()
 
@@ -228,7 +239,8 @@ def compare_tokens(engine: Engine, work: Path, names: list[str], texts: list[str
         digest = hashlib.sha256(np.array(ids, dtype="<u2").tobytes()).hexdigest()
         rows.append(f"{name}\t{hashlib.sha256(text.encode()).hexdigest()}\t{len(ids)}\t{digest}\n")
     if fixture:
-        fixture.write_text("file\tsha256 of the text\ttokens\tsha256 of the ids (uint16, little-endian)\n" + "".join(rows))
+        head = "file\tsha256 of the text\ttokens\tsha256 of the ids (uint16, little-endian)\n"
+        fixture.write_text(head + "".join(rows))
     return different
 
 
@@ -247,8 +259,12 @@ def compare_logits(engine: Engine, checkpoint: Path, texts: list[str]) -> dict[s
         agree += float((reference.argmax(-1) == logits.argmax(-1)).sum())
         ours, theirs = ours + negative_log(logits, ids), theirs + negative_log(reference, ids)
         count += len(ids)
-    return {"worst": round(worst, 3), "same_best_token": round(100 * agree / count, 2),
-            "nats_llama_cpp": round(ours / count, 4), "nats_torch": round(theirs / count, 4)}
+    return {
+        "worst": round(worst, 3),
+        "same_best_token": round(100 * agree / count, 2),
+        "nats_llama_cpp": round(ours / count, 4),
+        "nats_torch": round(theirs / count, 4),
+    }
 
 
 def main() -> None:
@@ -275,11 +291,14 @@ def main() -> None:
         return
     engine = Engine(arguments.model, arguments.threads)
     metadata = engine.llama.metadata
-    results: dict[str, object] = {"holes": arguments.holes, "heldout_files": len(names),
-                                  "tokens": int(metadata["botframework.training.tokens"]),
-                                  "order": metadata["botframework.fim.order"],
-                                  "typed": metadata["botframework.fim.typed"],
-                                  "bytes": arguments.model.stat().st_size}
+    results: dict[str, object] = {
+        "holes": arguments.holes,
+        "heldout_files": len(names),
+        "tokens": int(metadata["botframework.training.tokens"]),
+        "order": metadata["botframework.fim.order"],
+        "typed": metadata["botframework.fim.typed"],
+        "bytes": arguments.model.stat().st_size,
+    }
     results["tokens_differ"] = compare_tokens(engine, work, names, texts, arguments.fixture)
     if (checkpoint := work / f"{arguments.name}.pt").exists():
         results["logits"] = compare_logits(engine, checkpoint, texts[:: max(1, len(texts) // 8)])

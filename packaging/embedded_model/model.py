@@ -72,6 +72,7 @@ class Attention(nn.Module):
         self.o = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Mix each position with those before it."""
         batch, length, width = x.shape
         c = self.config
         q = self.q(x).view(batch, length, c.heads, c.head_width).transpose(1, 2)
@@ -97,6 +98,7 @@ class Layer(nn.Module):
         self.down = nn.Linear(config.hidden, config.width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """One layer."""
         x = x + self.attention(self.attention_norm(x), cos, sin)
         h = self.ffn_norm(x)
         return x + self.down(functional.silu(self.gate(h)) * self.up(h))

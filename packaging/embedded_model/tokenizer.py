@@ -9,11 +9,14 @@ shipped file is only right if llama.cpp cuts every text where this tokenizer cut
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corpus import name_hash, read_split
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VOCABULARY = 2_048
 SPECIALS = [

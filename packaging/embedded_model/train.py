@@ -17,11 +17,11 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import asdict
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from model import Config, Model
 from tokenizer import EOT
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STEP_TOKENS = 16_384
 MICRO_TOKENS = 4_096
@@ -44,6 +47,7 @@ SAVE_SECONDS, LOG_STEPS, HELDOUT_SECONDS = 240, 20, 420
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Ids, targets, kind of each row, position from which the middle is predicted (-1 for none)."""
+Micro = tuple[int, Batch]
 
 MAKERS: dict[Path, Maker] = {}
 
@@ -98,7 +102,8 @@ def token_losses(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     ids, targets, _, middles = batch
     with torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False):
         logits = model(ids)
-    flat = functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    rows = logits.flatten(0, 1).float()
+    flat = functional.cross_entropy(rows, targets.flatten(), ignore_index=IGNORED, reduction="none")
     positions = torch.arange(ids.shape[1])[None]
     in_middle = (middles[:, None] >= 0) & (positions >= middles[:, None])
     weights = (targets != IGNORED) * (1.0 + (MIDDLE_WEIGHT - 1.0) * in_middle)
@@ -163,7 +168,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": rate, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """One update."""
         for group_ in self.param_groups:
             for parameter in group_["params"]:
@@ -204,13 +209,13 @@ class Clock:
 
 def time_of_day(text: str) -> float:
     """HH:MM as seconds since the epoch: the next such time."""
-    now = datetime.now()
+    now = datetime.now(UTC).astimezone()
     hour, minute = map(int, text.split(":"))
     then = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
     return (then if then > now else then + timedelta(days=1)).timestamp()
 
 
-def micro_batches(pool: ProcessPoolExecutor, work: Path, seed: int, first: int, clock: Clock) -> Iterator[tuple[int, Batch]]:
+def micro_batches(work: Path, seed: int, first: int, clock: Clock, pool: ProcessPoolExecutor) -> Iterator[Micro]:
     """Shard number and batch, without end; the next shard is made while this one is trained on."""
     number = first
     future: Future[list[list[Document]]] = pool.submit(make_shard, work, seed, number, clock.stage(time.time()))
@@ -253,12 +258,116 @@ class Control:
             time.sleep(0.5)
 
 
-def save(path: Path, model: Model, optimizers_: list[torch.optim.Optimizer], progress: dict[str, object]) -> None:
-    """Write the checkpoint whole or not at all."""
-    state = {"model": model.state_dict(), "config": asdict(model.config), "progress": progress,
-             "optimizers": [o.state_dict() for o in optimizers_]}
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+@dataclass(slots=True)
+class Progress:
+    """How far training has come; kept in the checkpoint."""
+
+    begin: float
+    step: int = 0
+    tokens: int = 0
+    shard: int = 0
+    stages: list[list[int]] | None = None
+    """Stage, step and tokens at which each stage of document lengths began."""
+
+
+class Run:
+    """Model, optimizers and progress: what a checkpoint holds, and the step that moves them on."""
+
+    def __init__(self, path: Path, workers: ThreadPoolExecutor) -> None:
+        self.path, self.workers = path, workers
+        self.model = Model(Config())
+        self.optimizers = optimizers(self.model)
+        self.groups = [group_ for optimizer in self.optimizers for group_ in optimizer.param_groups]
+        self.rates = [group_["lr"] for group_ in self.groups]
+        self.parameters = [p for group_ in self.groups for p in group_["params"]]
+        self.progress = Progress(time.time())
+        self.tally = Tally()
+
+    def load(self) -> None:
+        """Go on where the last run stopped; the rest of the shard under way is given up."""
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.progress = Progress(**state["progress"])
+        self.progress.shard += 1
+
+    def save(self) -> None:
+        """Write the checkpoint whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "config": asdict(self.model.config),
+            "progress": asdict(self.progress),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+        }
+        torch.save(state, self.path.with_suffix(".tmp"))
+        self.path.with_suffix(".tmp").replace(self.path)
+
+    def step(self, batches: Iterator[Micro], rate: float, stage: int) -> int:
+        """One update; returns the tokens it learnt from."""
+        progress = self.progress
+        chosen = [next(batches) for _ in range(STEP_TOKENS // MICRO_TOKENS)]
+        computed = self.workers.map(lambda c: backward(self.model, c[1]), chosen)
+        denominator, learnt = 0.0, 0
+        for (number, batch), (losses, weight) in zip(chosen, computed, strict=True):
+            denominator += weight
+            progress.shard = number
+            learnt += int((batch[1] != IGNORED).sum())
+            if progress.step % 4 == 0:
+                self.tally.add(losses, batch)
+        for parameter in self.parameters:
+            parameter.grad.div_(denominator)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for group_, initial in zip(self.groups, self.rates, strict=True):
+            group_["lr"] = initial * rate
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        progress.step += 1
+        progress.tokens += learnt
+        progress.stages = progress.stages or []
+        if not progress.stages or progress.stages[-1][0] != stage:
+            progress.stages.append([stage, progress.step, progress.tokens])
+        return learnt
+
+    def train(self, batches: Iterator[Micro], heldout: list[Batch], clock: Clock, control: Control) -> None:
+        """The loop, with its logging and saving."""
+        saved = tested = logged = time.time()
+        since = 0
+        while time.time() < clock.stop and not control.ended:
+            control.wait()
+            now = time.time()
+            rate, stage = clock.rate(self.progress.step, now), clock.stage(now)
+            since += self.step(batches, rate, stage)
+            now = time.time()
+            if self.progress.step % LOG_STEPS == 0:
+                self.log({"per_s": round(since / (now - logged)), "rate": round(rate, 3), "stage": stage})
+                logged, since = now, 0
+                give_back_memory()
+            if now - tested > HELDOUT_SECONDS:
+                report({"heldout": self.progress.tokens, **heldout_loss(self.model, heldout)})
+                tested = time.time()
+            if now - saved > SAVE_SECONDS:
+                self.save()
+                saved = now
+        self.save()
+        course = asdict(self.progress) | {"minutes": round((time.time() - clock.begin) / 60)}
+        (self.path.parent / "training.json").write_text(json.dumps(course))
+        if not control.ended:
+            report({"done": self.progress.tokens, **heldout_loss(self.model, heldout)})
+
+    def log(self, facts: dict[str, Any]) -> None:
+        """One line about the last steps."""
+        head = {"time": time.strftime("%H:%M:%S"), "step": self.progress.step, "tokens": self.progress.tokens}
+        report(head | facts | self.tally.means())
+        self.tally = Tally()
+
+
+def report(facts: dict[str, Any]) -> None:
+    """One JSON line on the standard output."""
+    print(json.dumps(facts), flush=True)
 
 
 def main() -> None:
@@ -269,96 +378,22 @@ def main() -> None:
     parser.add_argument("--stop-at", required=True, help="HH:MM at which training ends")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--name", default="checkpoint")
+    parser.add_argument("--name", default="checkpoint", help="of the file in the working folder, without its ending")
     arguments = parser.parse_args()
+    work: Path = arguments.work
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    path = arguments.work / f"{arguments.name}.pt"
-    model = Model(Config())
-    optimizers_ = optimizers(model)
-    progress: dict[str, object] = {"step": 0, "tokens": 0, "shard": 0, "begin": time.time(), "stages": []}
-    if path.exists():
-        state = torch.load(path, weights_only=False)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers_, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        progress = state["progress"]
-        progress["shard"] += 1  # type: ignore[operator]  # the rest of the shard under way is given up
-    clock = Clock(float(progress["begin"]), time_of_day(arguments.decay_at), time_of_day(arguments.stop_at))  # type: ignore[arg-type]
-    base = [[g["initial_lr"] if "initial_lr" in g else g.setdefault("initial_lr", g["lr"]) for g in o.param_groups]
-            for o in optimizers_]
-    parameters = [p for o in optimizers_ for g in o.param_groups for p in g["params"]]
-    print(f"{sum(p.numel() for p in parameters)} parameters", flush=True)
     control = Control()
-    with ProcessPoolExecutor(1) as pool:
-        heldout = [to_batch(g) for g in group(Maker(arguments.work, "heldout").documents((0,), STAGES[1], 1_200),
-                                              random.Random(0))]
-        batches = micro_batches(pool, arguments.work, arguments.seed, int(progress["shard"]), clock)  # type: ignore[call-overload]
-        with ThreadPoolExecutor(arguments.threads, initializer=torch.set_num_threads, initargs=(1,)) as workers:
-            run(model, optimizers_, base, parameters, batches, workers, heldout, clock, control, progress, path)
-
-
-def run(
-    model: Model,
-    optimizers_: list[torch.optim.Optimizer],
-    base: list[list[float]],
-    parameters: list[Tensor],
-    batches: Iterator[tuple[int, Batch]],
-    workers: ThreadPoolExecutor,
-    heldout: list[Batch],
-    clock: Clock,
-    control: Control,
-    progress: dict[str, object],
-    path: Path,
-) -> None:
-    """The loop."""
-    tally, saved, tested, logged, since = Tally(), time.time(), time.time(), time.time(), 0
-    step, tokens, rate = int(progress["step"]), int(progress["tokens"]), 0.0  # type: ignore[call-overload]
-    while time.time() < clock.stop and not control.ended:
-        control.wait()
-        rate = clock.rate(step, time.time())
-        chosen = [next(batches) for _ in range(STEP_TOKENS // MICRO_TOKENS)]
-        denominator = 0.0
-        for (number, batch), (losses, weight) in zip(chosen, workers.map(lambda c: backward(model, c[1]), chosen), strict=True):
-            denominator += weight
-            progress["shard"] = number
-            counted = int((batch[1] != IGNORED).sum())
-            tokens, since = tokens + counted, since + counted
-            if step % 4 == 0:
-                tally.add(losses, batch)
-        for parameter in parameters:
-            parameter.grad.div_(denominator)  # type: ignore[union-attr]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer, rates in zip(optimizers_, base, strict=True):
-            for group_, initial in zip(optimizer.param_groups, rates, strict=True):
-                group_["lr"] = initial * rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        step += 1
-        now = time.time()
-        stage = clock.stage(now)
-        stages: list[list[int]] = progress["stages"]  # type: ignore[assignment]
-        if not stages or stages[-1][0] != stage:
-            stages.append([stage, step, tokens])
-        progress.update(step=step, tokens=tokens)
-        if step % LOG_STEPS == 0:
-            speed = since / (now - logged)
-            line = {"time": time.strftime("%H:%M:%S"), "step": step, "tokens": tokens, "per_s": round(speed),
-                    "rate": round(rate, 3), "stage": stage, **tally.means()}
-            print(json.dumps(line), flush=True)
-            tally, logged, since = Tally(), now, 0
-            give_back_memory()
-        if now - tested > HELDOUT_SECONDS:
-            print(json.dumps({"heldout": tokens, **heldout_loss(model, heldout)}), flush=True)
-            tested = time.time()
-        if now - saved > SAVE_SECONDS:
-            save(path, model, optimizers_, progress)
-            saved = now
-    save(path, model, optimizers_, progress)
-    course = {"minutes": round((time.time() - clock.begin) / 60), "stages": progress["stages"], "step": step, "tokens": tokens}
-    (path.parent / "training.json").write_text(json.dumps(course))
-    if not control.ended:
-        print(json.dumps({"done": tokens, "step": step, "rate": rate, **heldout_loss(model, heldout)}), flush=True)
+    held = group(Maker(work, "heldout").documents((0,), STAGES[1], 1_200), random.Random(0))
+    with (
+        ProcessPoolExecutor(1) as pool,
+        ThreadPoolExecutor(arguments.threads, initializer=torch.set_num_threads, initargs=(1,)) as workers,
+    ):
+        run = Run(work / f"{arguments.name}.pt", workers)
+        run.load()
+        clock = Clock(run.progress.begin, time_of_day(arguments.decay_at), time_of_day(arguments.stop_at))
+        batches = micro_batches(work, arguments.seed, run.progress.shard, clock, pool)
+        run.train(batches, [to_batch(documents) for documents in held], clock, control)
 
 
 if __name__ == "__main__":

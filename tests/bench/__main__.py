@@ -58,6 +58,8 @@ def main() -> int:
     chosen = [letter for letter in BENCHES if not options.letters or letter in options.letters]
     with tempfile.TemporaryDirectory(prefix="bf-") as runtime:
         os.environ["BOTFRAMEWORK_RUNTIME_DIR"] = runtime
+        # Both servers of (a) start from bytecode, as installed programs do.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         model, name = pick_model(options.model, console)
         setting = Setting(model, name, options.quick)
         console.print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}\n")

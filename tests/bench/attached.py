@@ -32,6 +32,8 @@ async def attached(model: Path) -> AsyncIterator[tuple[Supervisor, Loaded]]:
     await router.start()
     try:
         loaded = await asyncio.wait_for(ready, LOAD_DEADLINE_S)
-        yield router.supervisor, loaded
+        supervisor = router._supervisor
+        assert supervisor is not None
+        yield supervisor, loaded
     finally:
         await router.stop()

@@ -30,15 +30,14 @@ def decode(context: Any, sampler: Any, n_prompt: int, n_decode: int) -> float:
     """Tokens per second of ``n_decode`` single steps behind a prompt."""
     lib.llama_memory_clear(lib.llama_get_memory(context), True)
     for start in range(0, n_prompt, 64):
-        chunk = [(start + index) % 1_000 + 5 for index in range(min(64, n_prompt - start))]
-        batch = lib.llama_batch_get_one((lib.llama_token * len(chunk))(*chunk), len(chunk))
-        assert lib.llama_decode(context, batch) == 0
-    token = lib.llama_sampler_sample(sampler, context, -1)
+        count = min(64, n_prompt - start)
+        chunk = (lib.llama_token * count)(*((start + index) % 1_000 + 5 for index in range(count)))
+        assert lib.llama_decode(context, lib.llama_batch_get_one(chunk, count)) == 0
+    one = (lib.llama_token * 1)(lib.llama_sampler_sample(sampler, context, -1))
     started = time.perf_counter()
     for _ in range(n_decode):
-        batch = lib.llama_batch_get_one((lib.llama_token * 1)(token), 1)
-        assert lib.llama_decode(context, batch) == 0
-        token = lib.llama_sampler_sample(sampler, context, -1)
+        assert lib.llama_decode(context, lib.llama_batch_get_one(one, 1)) == 0
+        one[0] = lib.llama_sampler_sample(sampler, context, -1)
     return n_decode / (time.perf_counter() - started)
 
 

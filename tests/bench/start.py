@@ -8,11 +8,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import psutil
-
 from bench.report import Report, Row, spread
 from bench.setting import HERE, daemon_command, initialize, running
 from botframework.demo.editor import Editor
+from botframework.process import rss_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +35,7 @@ def seconds_to_initialize(command: Sequence[str]) -> float:
 
 def rss_mib(pid: int) -> float:
     """Resident memory of a process."""
-    return float(psutil.Process(pid).memory_info().rss) / 2**20
+    return rss_bytes(pid) / 2**20
 
 
 def measure_start(setting: Setting) -> Report:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from botframework.errors import ModelCorrupt, RequestQuarantined, WorkerCrashed, WorkerUnavailable
+from botframework.errors import ModelCorrupt, ModelLoading, RequestQuarantined, WorkerCrashed, WorkerUnavailable
 from botframework.manager import ledger
 from botframework.manager.supervisor import WorkerState
 from support.chaos_worker import chaos
-from support.house import KEY, LoopLatency, ask, gone
+from support.house import KEY, LoopLatency, ask, gone, reaped, soon
 
 if TYPE_CHECKING:
     from support.house import House
@@ -126,6 +127,51 @@ async def test_restarts_wait_longer_each_time(house: House) -> None:
         assert gap > pause * 0.8
 
 
+async def test_what_is_asked_of_a_dead_worker_is_answered(house: House) -> None:
+    """Between a death and its burial there is nobody to ask, and nobody waits for ever."""
+    supervisor = await house.ready()
+    asked = [asyncio.create_task(supervisor.sessions()) for _ in range(2)]
+    await asyncio.gather(*asked)
+    os.kill(house.spawns[0], signal.SIGKILL)
+    await house.until(lambda: supervisor.state is WorkerState.RESTARTING)
+
+    for question in (supervisor.sessions(), supervisor.stats(), supervisor.close_session("a")):
+        with pytest.raises((WorkerCrashed, ModelLoading)):
+            await asyncio.wait_for(question, 1)
+    with pytest.raises(ModelLoading):
+        supervisor.submit(ask(""))
+
+
+async def test_a_death_behind_a_backlog_is_seen(house: House) -> None:
+    """Tokens that nobody reads pause the link, and still the end of the worker comes through."""
+    supervisor = await house.ready()
+    answers = [supervisor.submit(ask("tokens=100000")) for _ in range(3)]
+    await soon(lambda: any(answer.is_backlogged for answer in answers))
+
+    os.kill(house.spawns[0], signal.SIGKILL)
+
+    for answer in answers:
+        with pytest.raises(WorkerCrashed):
+            await asyncio.wait_for(answer.result(), 2)
+
+
+async def test_a_runtime_folder_that_is_swept_away_stops_nothing_but_the_next_start(house: House) -> None:
+    """The connection goes on; a later death ends in an error with the reason, and a restart in a new folder works."""
+    supervisor = await house.ready()
+    pid = supervisor.worker_pid
+    shutil.rmtree(house.folder)
+
+    assert (await supervisor.submit(ask("")).result()).finish_reason == "stop"
+    os.kill(pid, signal.SIGKILL)
+    await house.until(lambda: supervisor.state is WorkerState.ERROR)
+    reason = str(supervisor.last_error)
+    house.folder.mkdir(mode=0o700)
+    await supervisor.restart()
+    await house.until(lambda: supervisor.state is WorkerState.READY)
+
+    assert "No such file or directory" in reason
+
+
 # --- models that kill -------------------------------------------------------------------------------------------------
 
 
@@ -147,6 +193,44 @@ async def test_a_model_that_kills_its_loader_is_corrupt(house: House) -> None:
 
     assert told_in < 2.0
     assert len(house.spawns) == ledger.LOAD_DEATHS_LIMIT
+
+
+async def test_windows_that_wait_for_a_corrupt_model_share_its_deaths(house: House) -> None:
+    """Three daemons that join one fatal load make two starts, not six."""
+    daemons = [house.supervisor("--at-load", "abort", "--load-s", "0.2") for _ in range(3)]
+    for daemon in daemons:
+        await daemon.start()
+    await house.until(lambda: all(daemon.state is WorkerState.ERROR for daemon in daemons))
+
+    assert {type(daemon.last_error) for daemon in daemons} == {ModelCorrupt}
+    assert len(house.spawns) == ledger.LOAD_DEATHS_LIMIT
+
+
+async def test_a_llama_that_cannot_be_imported_is_not_the_models_fault(house: House) -> None:
+    """A death before the model was touched uses the budget up and quarantines no file."""
+    supervisor = house.supervisor("--at-load", "import")
+    await supervisor.start()
+    await house.until(lambda: supervisor.state is WorkerState.ERROR)
+
+    with pytest.raises(WorkerUnavailable, match=r"status 3: ImportError: libggml\.so"):
+        supervisor.submit(ask(""))
+
+    assert len(house.spawns) == ledger.BUDGET_STARTS
+    assert not ledger.read(house.folder / f"{KEY}.json").model_is_quarantined
+
+
+async def test_a_refusal_is_forgotten_by_a_restart(house: House) -> None:
+    """What comes after is told, not what was before."""
+    supervisor = house.supervisor("--at-load", "fail")
+    await supervisor.start()
+    await house.until(lambda: supervisor.state is WorkerState.ERROR)
+    supervisor._place = dataclasses.replace(supervisor._place, command=("/none/such/program",))
+
+    await supervisor.restart()
+    await house.until(lambda: supervisor.state is WorkerState.ERROR)
+
+    assert isinstance(supervisor.last_error, WorkerUnavailable)
+    assert "/none/such/program" in str(supervisor.last_error)
 
 
 async def test_restart_lifts_the_quarantine_of_a_model(house: House) -> None:
@@ -312,7 +396,7 @@ async def test_deaths_leave_nothing_behind(house: House) -> None:
 
     assert _entries("fd") == descriptors
     assert _entries("task") == threads
-    assert all([await gone(pid, 1.0) for pid in house.spawns[:-1]])
+    assert all([await reaped(pid, 1.0) for pid in house.spawns[:-1]])
 
 
 def _entries(name: str) -> int:

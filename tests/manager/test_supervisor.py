@@ -25,7 +25,7 @@ from botframework.manager.dispatch import MAX_IN_FLIGHT
 from botframework.manager.supervisor import STOP_PATIENCE_S, WorkerState
 from botframework.wire.flight import fingerprint
 from botframework.wire.link import MAX_FRAME
-from support.house import KEY, ask, gone
+from support.house import KEY, ask, gone, soon
 
 if TYPE_CHECKING:
     from support.house import House
@@ -50,7 +50,7 @@ async def test_while_loading_requests_are_told_how_far_it_is(house: House) -> No
     supervisor = house.supervisor("--load-s", "30")
     await supervisor.start()
     await house.until(lambda: supervisor.state is WorkerState.LOADING)
-    await house.soon(lambda: supervisor.load_fraction > 0)
+    await soon(lambda: supervisor.load_fraction > 0)
 
     with pytest.raises(ModelLoading) as caught:
         supervisor.submit(ask(""))
@@ -184,7 +184,7 @@ async def test_stopping_in_the_middle_of_a_start_leaves_nothing(house: House) ->
     """A worker that has not answered yet is taken away, and the start lock is free again."""
     supervisor = house.supervisor("--at-spawn", "hang")
     await supervisor.start()
-    await house.soon(lambda: bool(house.spawns))
+    await soon(lambda: bool(house.spawns))
 
     await supervisor.stop()
 
@@ -240,8 +240,9 @@ async def test_a_worker_that_says_nothing_is_given_up(house: House, monkeypatch:
     with pytest.raises(WorkerUnavailable, match="did not answer"):
         supervisor.submit(ask(""))
 
-    assert len(house.spawns) == ledger.BUDGET_STARTS
-    assert all([await gone(pid, 1.0) for pid in house.spawns])
+    starts = ledger.read(house.folder / f"{KEY}.json").starts
+    assert len(starts) == ledger.BUDGET_STARTS
+    assert all([await gone(start.pid, 1.0) for start in starts])
 
 
 async def test_a_worker_that_talks_rubbish_is_given_up(house: House) -> None:

@@ -1,4 +1,4 @@
-"""The daemon's side of "nothing is left behind", with a stub in the daemon's place.
+"""The daemon's side of "nothing is left behind", with a stub in the daemon's place where a single net is tried.
 
 Each test starts an editor process that starts a daemon process, ends the editor, and waits for the daemon's end.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -29,15 +30,16 @@ AT_ONCE_S = 0.2
 POLLED_S = 1.5
 DEADLINE_S = 10.0
 RUNS = 8
+DAEMON = [sys.executable, "-m", "botframework", "--stdio"]
 
 
 class Editor:
-    """A running `stub_editor.py` and the daemon that it started."""
+    """A running `stub_editor.py` and the daemon that it started: the stub with some nets, or another command."""
 
-    def __init__(self, mode: str, *nets: str) -> None:
-        stub = [sys.executable, str(SUPPORT / "stub_daemon.py"), *nets]
+    def __init__(self, mode: str, *nets: str, command: list[str] | None = None) -> None:
+        command = command or [sys.executable, str(SUPPORT / "stub_daemon.py"), *nets]
         self._process = subprocess.Popen(
-            [sys.executable, str(SUPPORT / "stub_editor.py"), mode, *stub],
+            [sys.executable, str(SUPPORT / "stub_editor.py"), mode, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -54,6 +56,17 @@ class Editor:
     def wait_ready(self) -> None:
         """Wait until the daemon serves."""
         assert self.read() == str(self.daemon)
+
+    def wait_armed(self) -> None:
+        """Wait until a daemon that says nothing unasked has a handler for the parent-death signal."""
+        deadline = time.monotonic() + DEADLINE_S
+        bit = 1 << (signal.SIGRTMIN + 5 - 1)
+        while not bit & int(re.search(r"SigCgt:\s+(\w+)", self._status())[1], 16):  # type: ignore[index]
+            assert time.monotonic() < deadline
+            select.select([], [], [], 0.005)
+
+    def _status(self) -> str:
+        return Path(f"/proc/{self.daemon}/status").read_text()
 
     def ask(self, line: str) -> str:
         """Send the daemon a line and return its answer."""
@@ -131,6 +144,20 @@ def test_leaked_pipe_end() -> None:
 def test_leaked_pipe_end_where_the_system_has_no_event() -> None:
     """Check 15: looking once a second is enough."""
     assert killed("leak", "eof", "poll") <= POLLED_S
+
+
+@pytest.mark.parametrize("mode", ["plain", "leak"])
+def test_real_daemon_before_initialize(
+    mode: str, runtime_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checks 14 and 15: the real daemon, still importing, goes with an editor that dies before ``initialize``."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for _ in range(3):
+        with Editor(mode, command=DAEMON) as editor:
+            editor.wait_armed()
+            editor.kill()
+
+            assert editor.daemon_gone_after() <= POLLED_S
 
 
 def test_end_of_file_alone_would_leave_an_orphan() -> None:

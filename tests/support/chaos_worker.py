@@ -259,6 +259,10 @@ class ChaosWorker:
             self.tell(self.loaded)
         elif not self.loading:
             self.loading = True
+            if self.options.at_load == "import":  # the real one has only now begun to import llama.cpp
+                sys.stderr.write("ImportError: libggml.so: cannot open shared object file\n")
+                sys.stderr.flush()
+                die("exit")
             self.flight.set_phase("loading")
             asyncio.get_running_loop().call_later(self.options.load_s, self.finish_load, message)
             self.tell(LoadProgress(fraction=0.5))
@@ -345,7 +349,7 @@ def main() -> None:
     parser.add_argument("--fd", type=int)
     parser.add_argument("--at-spawn", choices=["exit", "segv", "hang", "flood"])
     parser.add_argument("--at-hello", choices=["version", "garbage", "silent"])
-    parser.add_argument("--at-load", choices=["exit", "kill", "segv", "abort", "hang", "fail"])
+    parser.add_argument("--at-load", choices=["exit", "kill", "segv", "abort", "hang", "fail", "import"])
     parser.add_argument("--load-s", type=float, default=0.0)
     parser.add_argument("--no-infill", action="store_true")
     options = parser.parse_args()

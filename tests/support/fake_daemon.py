@@ -62,14 +62,13 @@ class FakeGeneration:
         self._task = asyncio.create_task(self._make())
 
     async def _make(self) -> Done:
-        texts = (
-            [self._words["text"].replace("\\n", "\n").replace("\\s", " ")]
-            if "text" in self._words
-            else [f"{n} " for n in range(int(self._words.get("tokens", "3")))]
-        )
+        told = self._words.get("text")
+        count = 1 if told is not None else int(self._words.get("tokens", "3"))
+        whole: list[str] = []
         pause_s = float(self._words.get("pause_ms", "0")) / 1000
         made = 0
-        for index, text in enumerate(texts):
+        for index in range(count):
+            text = f"{index} " if told is None else told.replace("\\n", "\n").replace("\\s", " ")
             if pause_s:
                 await asyncio.sleep(pause_s)
             await self._router.flowing.wait()
@@ -77,16 +76,17 @@ class FakeGeneration:
                 break
             if self._request.stream:
                 await self._tokens.put(Token(id=self.id, text=text, index=index))
+            else:
+                whole.append(text)
             made += 1
             if index % 100 == 0:
                 await asyncio.sleep(0)
-        self._cancelled_or_done = True
         if self._request.stream:
             await self._tokens.put(None)
         note(event="done", id=self.id, tokens=made)
         return Done(
             id=self.id,
-            text="" if self._request.stream else "".join(texts[:made]),
+            text="".join(whole),
             finish_reason="cancelled" if self._cancelled.is_set() else "stop",
             usage=Usage(prompt_tokens=7, cached_tokens=3, evaluated_tokens=4, completion_tokens=made),
             timings=Timings(queue_ms=0.0, first_token_ms=1.0, prompt_ms=1.0, decode_ms=2.0),
@@ -97,9 +97,11 @@ class FakeGeneration:
             yield token
 
     async def result(self) -> Done:
+        """The end."""
         return await asyncio.shield(self._task)
 
     def cancel(self) -> None:
+        """Stop."""
         if not self._cancelled.is_set() and not self._task.done():
             self._cancelled.set()
             note(event="cancel", id=self.id)
@@ -135,6 +137,7 @@ class FakeRouter:
         self._on_change()
 
     async def start(self) -> None:
+        """Load, as long as the options say."""
         if "state" in OPTIONS:
             self._on_change()
             return
@@ -148,19 +151,23 @@ class FakeRouter:
         self._on_ready(loaded())
 
     async def stop(self) -> None:
+        """Stop, or be stuck."""
         note(event="stop")
         if OPTIONS.get("stick_in_shutdown"):
             time.sleep(60)  # noqa: ASYNC251 - the loop is stuck: that is the point
         await asyncio.sleep(OPTIONS.get("stop_s", 0))
 
     async def restart(self) -> None:
+        """Change the state there and back."""
         self._set(state="restarting")
         self._set(state="ready")
 
     def complete(self, request: FimRequest) -> FakeGeneration:
+        """The words are in the last line."""
         return self._generate(request, request.prefix.splitlines()[-1] if request.prefix.strip() else "")
 
     def chat(self, request: ChatRequest) -> FakeGeneration:
+        """The words are in the last message."""
         return self._generate(request, request.messages[-1].content)
 
     def _generate(self, request: FimRequest | ChatRequest, text: str) -> FakeGeneration:
@@ -177,20 +184,25 @@ class FakeRouter:
         return FakeGeneration(self, request, words)
 
     async def snapshot(self) -> Snapshot:
+        """The state and nothing else."""
         return self._snapshot
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
+        """None."""
         return tuple(self._sessions.values())
 
     async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
+        """Write it down."""
         note(event="close", session=name)
         return await self.sessions()
 
     def pause_reading(self) -> None:
+        """Generations wait."""
         note(event="pause")
         self.flowing.clear()
 
     def resume_reading(self) -> None:
+        """Generations go on."""
         note(event="resume")
         self.flowing.set()
 
@@ -235,7 +247,7 @@ def make_noise(text: str) -> None:
     libc = ctypes.CDLL(None)
     libc.puts(f"puts: {text}".encode())
     libc.fflush(None)
-    subprocess.run(["/bin/echo", f"echo: {text}"], check=True)  # noqa: S603
+    subprocess.run(["/bin/echo", f"echo: {text}"], check=True)
 
 
 class _NoisyImport(MetaPathFinder):

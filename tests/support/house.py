@@ -8,8 +8,9 @@ import signal
 import time
 from typing import TYPE_CHECKING, Self
 
-from botframework.manager.attach import Workplace
 from botframework.manager.supervisor import Supervisor, WorkerState
+from botframework.manager.workplace import Workplace
+from botframework.process import is_alive
 from botframework.wire.messages import FimRequest, LoadModel
 from support.chaos_worker import chaos, spawns
 
@@ -73,13 +74,6 @@ class House:
                 self.changes.clear()
                 await self.changes.wait()
 
-    async def soon(self, condition: Callable[[], bool], deadline_s: float = 10.0) -> None:
-        """Wait for something that nobody announces."""
-        give_up_at = time.monotonic() + deadline_s
-        while not condition():
-            assert time.monotonic() < give_up_at
-            await asyncio.sleep(0.005)
-
     @property
     def spawns(self) -> list[int]:
         """The pids of all workers that were started."""
@@ -96,8 +90,26 @@ class House:
         await asyncio.sleep(0)
 
 
+async def soon(condition: Callable[[], bool], deadline_s: float = 10.0) -> None:
+    """Wait for something that nobody announces."""
+    give_up_at = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < give_up_at
+        await asyncio.sleep(0.005)
+
+
 async def gone(pid: int, deadline_s: float) -> bool:
-    """Whether a process ends in time; one that nobody has waited for counts as alive."""
+    """Whether a process ends in time."""
+    give_up_at = time.monotonic() + deadline_s
+    while is_alive(pid):
+        if time.monotonic() > give_up_at:
+            return False
+        await asyncio.sleep(0.005)
+    return True
+
+
+async def reaped(pid: int, deadline_s: float) -> bool:
+    """Whether a child of ours ends in time and leaves no zombie."""
     give_up_at = time.monotonic() + deadline_s
     while time.monotonic() < give_up_at:
         try:

@@ -24,8 +24,6 @@ MAX_FILE_BYTES = 256 * 1024
 
 def read_file(path: Path, source: Source) -> tuple[Layer, tuple[Problem, ...]]:
     """Read a settings file; one that is absent, unreadable or broken gives an empty layer and says why."""
-    import tomllib
-
     empty = Layer(source, {})
     try:
         # O_NONBLOCK: a workspace may hold a FIFO of that name, and opening it must not wait for a writer.
@@ -40,6 +38,8 @@ def read_file(path: Path, source: Source) -> tuple[Layer, tuple[Problem, ...]]:
         return empty, (Problem(source, "", f"{path} cannot be read: {error}"),)
     if len(content) > MAX_FILE_BYTES:
         return empty, (Problem(source, "", f"{path} is larger than {MAX_FILE_BYTES} bytes"),)
+    import tomllib
+
     try:
         return Layer(source, tomllib.loads(content.decode("utf-8-sig"))), ()
     except (ValueError, RecursionError) as error:

@@ -7,6 +7,7 @@ own but the one of a message (64 MiB): what does not fit the model is cut (compl
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -32,8 +33,11 @@ from botframework.wire.messages import (
 )
 
 MAX_URI_CHARS = 8_192
+"""Of a document's URI: longer than any path of our systems."""
 MAX_POSITION = 2**31 - 1
 """The LSP's ``uinteger``."""
+
+_NAMED_FIELD = re.compile(r"(?:unknown|required) field `([^`]{1,200})`")
 
 ProgressToken = int | str
 Uinteger = Annotated[int, msgspec.Meta(ge=0, le=MAX_POSITION)]
@@ -215,19 +219,25 @@ def read_params(raw: Any, kind: type[msgspec.Struct]) -> Any:
     try:
         return msgspec.convert({} if raw is None else raw, kind)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).rpartition(" - at `")
-        pointer = _pointer(path.removesuffix("`")) if reason else ""
+        reason, _, path = str(error).partition(" - at `")
+        pointer = _pointer(path)
+        if (named := _NAMED_FIELD.search(reason)) is not None:
+            pointer = f"{pointer}/{named[1]}"
         limits = _limits(kind, pointer)
-        told = "".join(f", {name} {value}" for name, value in limits.items())
-        message = f"{pointer or '/'}: {reason or error}{told}"
+        told = ", ".join(f"{name} {value}" for name, value in limits.items())
+        message = f"{pointer or '/'}: {reason}{f' ({told})' if told else ''}"
         raise InvalidParams(message, pointer=pointer, limits=limits) from None
     except RecursionError:
         raise InvalidParams("/: nested too deeply", pointer="", limits={}) from None
 
 
 def _pointer(path: str) -> str:
-    """``$.messages[3].role`` as ``/messages/3/role``; msgspec writes ``[...]`` for a key of a map."""
-    return path.removeprefix("$").replace("[", ".").replace("]", "").replace("....", "./*").replace(".", "/")
+    """``$.messages[3].role`` as ``/messages/3/role``.
+
+    For a key or a value of a map msgspec writes `` `key` in `$.map` `` and ``$.map[...]``, not which one it is.
+    """
+    path = path[path.find("$") + 1 :].removesuffix("`")
+    return path.replace("[...]", ".*").replace("[", ".").replace("]", "").replace(".", "/")
 
 
 def _limits(kind: type[msgspec.Struct], pointer: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import inspect
 import itertools
 import logging
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,9 @@ BUSY_RETRY_MS = 250
 CANCEL_MEMORY_S = 1.0
 """How long a cancel waits for its request: the LSP lets clients reorder their queues."""
 MAX_REMEMBERED_CANCELS = 1_024
+"""As many as requests under way: a client that sends only cancels must not fill the memory."""
 MAX_ID = 2**63
+"""Integer ids are kept as 64-bit numbers."""
 MAX_SHOWN_CHARS = 200
 """Of anything the client sent, when a message repeats it."""
 
@@ -88,7 +89,7 @@ class DaemonProtocol(LanguageServerProtocol):
         self._in_flight: dict[Id, _Request] = {}
         self._cancels: dict[Id, float] = {}
         """Ids whose cancel came before their request, and when."""
-        self._asked: dict[int, Future[Any]] = {}
+        self._asked: dict[int, asyncio.Future[Any]] = {}
         """Our own requests to the client."""
         self._next_id = itertools.count(1)
 
@@ -276,12 +277,12 @@ class DaemonProtocol(LanguageServerProtocol):
             It answered with an error.
         """
         request_id = next(self._next_id)
-        future: Future[Any] = Future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[request_id] = future
         message = {"jsonrpc": self.VERSION, "id": request_id, "method": method, "params": self._plain(params)}
         self._write(encode_json(message))
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+            return await asyncio.wait_for(future, timeout_s)
         finally:
             self._asked.pop(request_id, None)
 

@@ -159,7 +159,10 @@ def server_status(snapshot: Snapshot) -> ServerStatus:
     if snapshot.state == "ready":
         return ServerStatus(health="ok", quiescent=True, message=name)
     return ServerStatus(
-        health="warning" if snapshot.state == "restarting" else "ok", quiescent=False, message=f"{snapshot.state}: {name}")
+        health="warning" if snapshot.state == "restarting" else "ok",
+        quiescent=False,
+        message=f"{snapshot.state}: {name}",
+    )
 
 
 class LoadingProgress:

@@ -179,12 +179,13 @@ class _Entry:
     key: Hashable = None
     token: int | str | None = None
     index: int = 0
-    texts: list[str] = field(default_factory=list)
+    text: bytearray = field(default_factory=bytearray)
+    """Not a list of strings: a string of three characters weighs sixty bytes."""
 
     def frame(self) -> bytes:
         body = self.body
         if self.token is not None:
-            value = {"kind": "token", "text": "".join(self.texts), "index": self.index}
+            value = {"kind": "token", "text": self.text.decode("utf-8", "surrogatepass"), "index": self.index}
             params = {"token": self.token, "value": value}
             body = encode_json({"jsonrpc": "2.0", "method": "$/progress", "params": params})
         return b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -243,14 +244,15 @@ class StdoutPump(threading.Thread):
     def send_token(self, token: int | str, text: str, index: int) -> None:
         """Queue a streamed piece of text; pieces of one stream that are still queued travel as one."""
         key = ("token", type(token), token)
+        data = text.encode("utf-8", "surrogatepass")
         with self._changed:
             old = self._latest.get(key)
             if old is not None and old.size < WRITE_BYTES:
-                old.texts.append(text)
-                old.size += len(text)
-                self._queued += len(text)
+                old.text += data
+                old.size += len(data)
+                self._queued += len(data)
             else:
-                self._append(_Entry(TOKEN_BYTES + len(text), b"", key, token, index, [text]))
+                self._append(_Entry(TOKEN_BYTES + len(data), b"", key, token, index, bytearray(data)))
         self._after_append()
 
     def _append(self, entry: _Entry) -> None:

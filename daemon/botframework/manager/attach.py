@@ -6,25 +6,26 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botframework import __version__
 from botframework.errors import VersionMismatch, WireError, WorkerStartFailed, WorkerUnavailable
 from botframework.manager import ledger
-from botframework.manager.launch import WorkerProcess, default_command, describe_exit, launch, watch_stranger
-from botframework.process import FileLock, is_alive
+from botframework.manager.launch import WorkerProcess, describe_exit, launch, watch_stranger
+from botframework.manager.workplace import LOCK_POLL_S
+from botframework.process import is_alive
 from botframework.wire import link
-from botframework.wire.flight import FlightRecord, read_flight
 from botframework.wire.messages import PROTOCOL_VERSION, Hello, ToDaemon, Welcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from botframework.manager.workplace import Workplace
+    from botframework.wire.flight import FlightRecord
 
 HELLO_DEADLINE_S = 5.0
 """A live worker answers from a thread of its own within milliseconds, whatever it computes."""
@@ -32,68 +33,9 @@ START_DEADLINE_S = 20.0
 """From spawn to `Welcome`: Python's start and llama.cpp's libraries from a cold disk, never the model."""
 LISTEN_DEADLINE_S = 2.0
 """From `Welcome` to the socket file, which a worker makes first."""
-LOCK_DEADLINE_S = START_DEADLINE_S + 5.0
-"""Whoever holds the start lock is starting a worker; the kernel takes the lock from the dead."""
-LOCK_POLL_S = 0.02
-JITTER = 0.2
-"""Part of a back-off that is random, so that the daemons of one crash do not come back in step."""
 _WORDS_CHARS = 500
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Workplace:
-    """Where the workers of one key live, and how they are started."""
-
-    key: str
-    folder: Path
-    keep_alive_s: float = 0.0
-    command: tuple[str, ...] = field(default_factory=default_command)
-    """Starts a worker; ``--key KEY --runtime DIR --fd N`` are appended. Tests put a worker of their own here."""
-    clock: Callable[[], float] = time.time
-    """Unix seconds: the ledger is shared between processes."""
-    backoff_s: tuple[float, ...] = ledger.BACKOFF_S
-
-    @property
-    def socket(self) -> Path:
-        """The worker's local socket."""
-        return self.folder / f"{self.key}.sock"
-
-    @property
-    def flight(self) -> Path:
-        """The worker's flight recorder."""
-        return self.folder / f"{self.key}.flight"
-
-    @property
-    def ledger(self) -> Path:
-        """The daemons' common memory."""
-        return self.folder / f"{self.key}.json"
-
-    @contextlib.asynccontextmanager
-    async def start_lock(self, deadline_s: float = LOCK_DEADLINE_S) -> AsyncIterator[None]:
-        """Hold the lock that covers starting a worker and writing the ledger.
-
-        Raises
-        ------
-        WorkerStartFailed
-            Another daemon held it for too long.
-        """
-        lock = FileLock(self.folder / f"{self.key}.lock")
-        give_up_at = time.monotonic() + deadline_s
-        # Polled, because a thread that blocks in flock could not be called back when the daemon stops.
-        while not lock.try_acquire():
-            if time.monotonic() > give_up_at:
-                raise WorkerStartFailed(f"another daemon has held the start lock for {deadline_s:.0f} s")
-            await asyncio.sleep(LOCK_POLL_S)
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def jittered(self, pause_s: float) -> float:
-        """A back-off with its random part."""
-        return pause_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, protects nothing
 
 
 class WorkerLink:
@@ -351,9 +293,3 @@ async def last_words(process: WorkerProcess | None, flight: FlightRecord | None)
     said = said or (lines[-1] if lines else "")
     how = f"the worker {describe_exit(status)}"
     return f"{how}: {said[:_WORDS_CHARS]}" if said else how
-
-
-def flight_of(place: Workplace, pid: int) -> FlightRecord | None:
-    """The recorder of this very worker, unless another one has taken the file over."""
-    record = read_flight(place.flight)
-    return record if record is not None and record.pid == pid else None

@@ -17,6 +17,7 @@ from botframework.errors import (
     RequestQuarantined,
     ServerBusy,
     WireError,
+    WorkerCrashed,
     from_wire,
 )
 from botframework.manager.generation import Generation
@@ -37,6 +38,9 @@ MAX_OUTBOUND_BYTES = 2 * link.MAX_FRAME
 BUSY_RETRY_MS = 250
 """About the time of one completion."""
 
+_OUR_CLIENT = 0
+"""Names the pause that is not one generation's own; ids begin at 1."""
+
 Answer = TypeVar("Answer", Sessions, Stats)
 
 
@@ -55,6 +59,7 @@ class Dispatch:
         self._suspects: deque[Generation] = deque()
         self._suspect: Generation | None = None
         self._pauses: set[int] = set()
+        self._is_ending = False
 
     def __len__(self) -> int:
         return len(self._running)
@@ -62,6 +67,7 @@ class Dispatch:
     def open(self, connection: link.Connection[ToDaemon]) -> None:
         """Use this connection from now on."""
         self._connection = connection
+        self._is_ending = False
         self._apply_pauses()
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -77,6 +83,8 @@ class Dispatch:
             Too many requests are unanswered.
         InvalidParams
             It is larger than a frame.
+        WorkerCrashed
+            There is no worker at this moment.
         """
         name = fingerprint(request)
         now = self._clock()
@@ -88,7 +96,9 @@ class Dispatch:
             )
         if len(self._running) >= MAX_IN_FLIGHT:
             raise ServerBusy(f"{MAX_IN_FLIGHT} requests are waiting for the model", retryAfterMs=BUSY_RETRY_MS)
-        if self._connection is not None and self._connection.queued_bytes > MAX_OUTBOUND_BYTES:
+        if self._connection is None:
+            raise WorkerCrashed("the worker has ended")
+        if self._connection.queued_bytes > MAX_OUTBOUND_BYTES:
             raise ServerBusy("the worker is not taking requests at the moment", retryAfterMs=BUSY_RETRY_MS)
         solo = self.memory.is_suspect(name, now)
         request = msgspec.structs.replace(request, id=next(self._ids), fingerprint=name, solo=solo)
@@ -133,6 +143,8 @@ class Dispatch:
 
     async def ask(self, make: Callable[[int], Message], kind: type[Answer]) -> Answer:
         """Ask the worker something that it answers at once."""
+        if self._connection is None:
+            raise WorkerCrashed("the worker has ended")
         number = next(self._ids)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
@@ -197,24 +209,24 @@ class Dispatch:
         for answer in asked.values():
             if not answer.done():
                 answer.set_exception(error)
-        self._pauses.intersection_update({0})
+        self._pauses.intersection_update({_OUR_CLIENT})
 
     # --- flow ---------------------------------------------------------------------------------------------------------
 
     def pause_reading(self) -> None:
         """Take nothing more from the worker, which then stops generating for us."""
-        self._pauses.add(0)
+        self._pauses.add(_OUR_CLIENT)
         self._apply_pauses()
 
     def resume_reading(self) -> None:
         """Go on, unless a generation's own reader is behind."""
-        self._pauses.discard(0)
+        self._pauses.discard(_OUR_CLIENT)
         self._apply_pauses()
 
     def read_to_the_end(self) -> None:
         """The worker is dead: a link that is not read would never show its end."""
-        if self._connection is not None:
-            self._connection.resume_reading()
+        self._is_ending = True
+        self._apply_pauses()
 
     def _backlog(self, generation: Generation) -> None:
         if generation.is_backlogged:
@@ -226,7 +238,7 @@ class Dispatch:
     def _apply_pauses(self) -> None:
         if self._connection is None:
             return
-        if self._pauses:
+        if self._pauses and not self._is_ending:
             self._connection.pause_reading()
         else:
             self._connection.resume_reading()

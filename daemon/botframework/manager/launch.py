@@ -30,6 +30,12 @@ LOG_RECORD_BYTES = 8_000
 TAIL_BYTES = 64 * 1024
 """Of a worker's output that are kept for the crash report."""
 
+_LIKELY_REASONS = {
+    "SIGKILL": " (by somebody, or by the system for want of memory)",
+    "SIGILL": " (this llama.cpp was built for another processor)",
+    "SIGBUS": " (the model file was changed while it was in use)",
+}
+
 _log = logging.getLogger("botframework.worker")
 
 
@@ -109,20 +115,24 @@ class WorkerOutput(asyncio.Protocol):
             self._left_out += len(data)
             return
         self._allowance -= len(data)
+        self._tell_left_out()
+        pending = self._partial + data
+        text, _, self._partial = pending.rpartition(b"\n")
+        if len(self._partial) > LOG_RECORD_BYTES:
+            # A line without an end is cut, or it would be collected for ever.
+            text, self._partial = pending, b""
+        for start in range(0, len(text), LOG_RECORD_BYTES):
+            self._log(text[start : start + LOG_RECORD_BYTES].decode("utf-8", "replace"))
+
+    def _tell_left_out(self) -> None:
         if self._left_out:
             self._log(f"({self._left_out} bytes of output left out)")
             self._left_out = 0
             self._partial = b""
-        whole, newline, rest = (self._partial + data).rpartition(b"\n")
-        # A line without an end is cut, or it would be collected for ever.
-        self._partial, text = (
-            (rest, whole) if newline and len(rest) <= LOG_RECORD_BYTES else (b"", whole + newline + rest)
-        )
-        for start in range(0, len(text), LOG_RECORD_BYTES):
-            self._log(text[start : start + LOG_RECORD_BYTES].decode("utf-8", "replace"))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """asyncio: the worker closed its output, usually by ending."""
+        self._tell_left_out()
         if self._partial:
             self._log(self._partial.decode("utf-8", "replace"))
             self._partial = b""
@@ -161,12 +171,23 @@ async def launch(command: Sequence[str], folder: Path, inherited: Sequence[int])
         bufsize=0,
         **options,
     )
+    _forbid_core(process.pid)
     output = WorkerOutput(lambda text: _log.info("worker %d: %s", process.pid, text))
     worker = WorkerProcess(process, output)
     pipe, process.stdout = process.stdout, None
     assert pipe is not None  # noqa: S101 - asked for above
     await _drain(pipe, output)
     return worker
+
+
+def _forbid_core(pid: int) -> None:
+    """Let a crash be a quick one: a core of gigabytes is written before the connections close and anybody is told."""
+    if sys.platform == "linux":
+        import resource
+
+        # 1, not 0: a core that is piped to a handler is stopped by this very number only.
+        with contextlib.suppress(OSError, ValueError):
+            resource.prlimit(pid, resource.RLIMIT_CORE, (1, 1))
 
 
 async def _drain(pipe: IO[bytes], output: WorkerOutput) -> None:
@@ -220,6 +241,7 @@ def describe_exit(status: int | None) -> str:
     if status >= 0:
         return f"exited with status {status}"
     try:
-        return f"was killed by {signal.Signals(-status).name}"
+        name = signal.Signals(-status).name
     except ValueError:
-        return f"was killed by signal {-status}"
+        name = f"signal {-status}"
+    return f"was killed by {name}{_LIKELY_REASONS.get(name, '')}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUDGET_STARTS = 5
 """Starts that may end in death within the window; the figure at which editors too give a server up."""
 BUDGET_WINDOW_S = 180.0
+"""Editors count the crashes of a server over the same three minutes."""
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Wait after the first, second, … death within the window: long enough that a full disk or memory may clear."""
 LOAD_DEATHS_LIMIT = 2

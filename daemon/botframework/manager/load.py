@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,6 +157,8 @@ def worker_key(load: LoadModel, status: os.stat_result) -> str:
 @functools.cache
 def engine_version() -> str:
     """The version of llama-cpp-python, without importing it."""
+    import importlib.metadata  # on use, in the thread that looks at the model: it brings the email package along
+
     try:
         return importlib.metadata.version("llama-cpp-python")
     except importlib.metadata.PackageNotFoundError:

@@ -10,12 +10,10 @@ import msgspec
 
 from botframework import config
 from botframework.errors import BotframeworkError, ModelCannotInfill, ModelLoading, WorkerUnavailable
-from botframework.manager.attach import Workplace
 from botframework.manager.launch import default_command
-from botframework.manager.load import Choice, choose, decide_load, worker_key
 from botframework.manager.status import Problem, Snapshot
 from botframework.manager.supervisor import Supervisor, WorkerState
-from botframework.models import hardware
+from botframework.manager.workplace import Workplace
 from botframework.process import logs, rss_bytes
 
 if TYPE_CHECKING:
@@ -24,9 +22,8 @@ if TYPE_CHECKING:
 
     from botframework.config import Settings
     from botframework.manager.generation import Generation
+    from botframework.manager.load import Choice
     from botframework.wire.messages import ChatRequest, FimRequest, Loaded, SessionInfo, Stats
-
-__all__ = ["Router", "choose", "decide_load", "worker_key"]
 
 STATS_DEADLINE_S = 0.25
 """The worker answers from a thread of its own; a heartbeat that comes late is worse than one with old figures."""
@@ -91,7 +88,8 @@ class Router:
 
     async def start(self) -> None:
         """Begin to look at the model and to find or start its worker. Never raises: `state` and `last_error` tell."""
-        self._begin(anew=False)
+        if self._stopped:
+            self._begin(anew=False)
 
     async def stop(self) -> None:
         """Let go of the worker, which ends if nobody else uses it."""
@@ -124,7 +122,9 @@ class Router:
             self._fail(WorkerUnavailable(f"the model could not be chosen: {error}"))
 
     def _look(self) -> tuple[Path, str, Choice]:
-        # In a thread: a header is megabytes on a disk that may be slow.
+        """In a thread: a header is megabytes on a disk that may be slow."""
+        from botframework.manager.load import choose  # on use: an editor waits for the daemon's start
+
         return config.runtime_dir(), str(config.log_dir() / logs.FILE_NAME), choose(self._settings)
 
     def _make(self, choice: Choice, folder: Path) -> Supervisor:
@@ -210,7 +210,10 @@ class Router:
         await self._ask_for_stats()
         supervisor, state, stats = self._supervisor, self.state, self._stats
         error = self.last_error if state in {WorkerState.ERROR, WorkerState.RESTARTING} else None
-        memory = hardware.sample()
+        from botframework.models import hardware  # on use: an editor waits for the daemon's start
+
+        # In a thread: a driver may take its time.
+        memory = await asyncio.to_thread(hardware.sample)
         snapshot = Snapshot(
             state=state.value,
             model_name=self._choice.name if self._choice is not None else "",

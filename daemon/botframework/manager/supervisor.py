@@ -14,13 +14,14 @@ from botframework.errors import (
     ModelError,
     ModelLoading,
     VersionMismatch,
+    WireError,
     WorkerCrashed,
     WorkerStartFailed,
     WorkerUnavailable,
     from_wire,
 )
 from botframework.manager import ledger
-from botframework.manager.attach import Attached, Workplace, attach, flight_of, last_words
+from botframework.manager.attach import Attached, attach, last_words
 from botframework.manager.dispatch import Dispatch
 from botframework.wire.messages import (
     CloseSession,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from botframework.manager.generation import Generation
+    from botframework.manager.workplace import Workplace
     from botframework.wire.flight import FlightRecord
     from botframework.wire.messages import ChatRequest, FimRequest, LoadModel, SessionInfo, ToDaemon
 
@@ -163,7 +165,7 @@ class Supervisor:
         """Let go of the worker. It ends by itself if nobody else uses it; one that does not is not ours to end."""
         attached = await self._let_go(WorkerUnavailable("the daemon is stopping"))
         self._set(WorkerState.STOPPED)
-        if attached is not None and attached.process is not None and self._clients <= 1:
+        if attached is not None and attached.process is not None and self._is_needed_no_more():
             await attached.has_ended(STOP_PATIENCE_S)
 
     async def restart(self) -> None:
@@ -175,15 +177,18 @@ class Supervisor:
             Another daemon is in the middle of a start.
         """
         attached = await self._let_go(WorkerCrashed("the worker is being restarted because somebody asked for it"))
-        if attached is not None and self._clients <= 1:
-            await attached.has_ended(STOP_PATIENCE_S)
         self.last_error = None
+        self._set(WorkerState.STARTING)
+        if attached is not None and self._is_needed_no_more():
+            await attached.has_ended(STOP_PATIENCE_S)
         self._setbacks.clear()
-        async with self._place.start_lock():
-            memory = ledger.read(self._place.ledger)
-            # Who has killed workers is still known: a restart does not make a poisonous request wholesome.
-            ledger.write(self._place.ledger, ledger.Ledger(suspects=memory.suspects))
+        # Who has killed workers is still known: a restart does not make a poisonous request wholesome.
+        await self._place.remember(lambda memory: ledger.Ledger(suspects=memory.suspects))
         await self.start()
+
+    def _is_needed_no_more(self) -> bool:
+        """Whether the worker ends when we leave, as far as we know."""
+        return self._clients <= 1 and self._place.keep_alive_s == 0
 
     async def _let_go(self, reason: BotframeworkError) -> Attached | None:
         tasks = [*self._notes, *([self._task] if self._task is not None else [])]
@@ -219,18 +224,19 @@ class Supervisor:
 
     async def _one_life(self) -> BotframeworkError | None:
         """Find or start a worker and stay with it until it is gone; the error if there is to be no other after it."""
+        self._flight = self._refusal = None
         try:
             attached = await attach(self._place)
-            await self._serve(attached)
+            refusal = await self._serve(attached)
             setback = await self._bury(attached)
+            if refusal is not None:
+                return refusal
         except WorkerUnavailable as error:
             return self._named(error) if error.data.get("quarantined") else error
         except VersionMismatch as error:
             return error
         except BotframeworkError as error:
             setback = error
-        if self._refusal is not None:
-            return self._refusal
         if isinstance(setback, ModelCorrupt) and self._dispatch.memory.model_is_quarantined:
             return setback
         _log.warning("%s", setback)
@@ -249,11 +255,10 @@ class Supervisor:
         pauses = self._place.backoff_s
         return pauses[min(max(self._recent_setbacks(), 1), len(pauses)) - 1]
 
-    async def _serve(self, attached: Attached) -> None:
-        """Load the model, or join its loading, and wait for the end of the connection."""
+    async def _serve(self, attached: Attached) -> BotframeworkError | None:
+        """Load the model, or join its loading, and wait for the end; the error if the worker refused the model."""
         link = attached.link
         self._attached = attached
-        self._flight = self._refusal = None
         self._clients = 0
         self.loaded = None
         self.load_fraction = 0.0
@@ -268,6 +273,7 @@ class Supervisor:
         if link.lost.done():
             self._lost(link.lost.result())
         await asyncio.shield(link.lost)
+        return self._refusal
 
     def _take(self, message: ToDaemon) -> None:
         match message:
@@ -282,6 +288,8 @@ class Supervisor:
                 _tell(self._on_ready, message)
             case LoadFailed():
                 self._refusal = from_wire(message.kind, message.message, message.data)
+                if self._attached is not None:
+                    self._attached.link.connection.close()  # there is nothing more to say
             case _:
                 self._dispatch.take(message)
 
@@ -290,7 +298,7 @@ class Supervisor:
         if self._attached is None:
             return
         # Now, because the next worker writes into the same file.
-        self._flight = flight_of(self._place, self._attached.pid)
+        self._flight = self._place.flight_of(self._attached.pid)
         reason = self._flight.last_words if self._flight is not None else ""
         reason = reason or (str(error) if error is not None else "")
         self._dispatch.fail_all(
@@ -304,9 +312,10 @@ class Supervisor:
 
     async def _bury(self, attached: Attached) -> BotframeworkError:
         """Find out why the connection ended, and note a death in the ledger if it was one."""
-        loading, self.loaded = self.loaded is None, None
-        flight = self._flight
-        fault = attached.link.lost.result()
+        flight, fault = self._flight, attached.link.lost.result()
+        # In the phase before, llama.cpp's own start has failed: a build for another processor, a missing library.
+        loading = self.loaded is None and (flight is None or flight.phase != "starting")
+        self.loaded = None
         dead = await attached.has_ended(DEATH_PATIENCE_S)
         attached.forget()
         self._attached = None
@@ -315,17 +324,18 @@ class Supervisor:
         words = await last_words(attached.process, flight)
         if self._refusal is not None or (flight is not None and flight.phase == "stopping"):
             return WorkerCrashed(words)  # it said goodbye: nothing for the ledger
-        async with self._place.start_lock():
-            memory = ledger.read(self._place.ledger).died(
-                attached.pid,
-                self._place.clock(),
-                since=attached.since,
-                loading=loading,
-                fatal=flight.fingerprints if flight is not None else (),
-                last_words=words,
-            )
-            ledger.write(self._place.ledger, memory)
-        self._dispatch.memory = memory
+        now = self._place.clock()
+
+        def note(memory: ledger.Ledger) -> ledger.Ledger:
+            # A link that we ended because of what was on it says nothing about the requests.
+            fatal = flight.fingerprints if flight is not None and not isinstance(fault, WireError) else ()
+            return memory.died(attached.pid, now, since=attached.since, loading=loading, fatal=fatal, last_words=words)
+
+        try:
+            self._dispatch.memory = await self._place.remember(note)
+        except WorkerStartFailed as error:
+            _log.warning("the death of a worker is known to this daemon alone: %s", error)
+            self._dispatch.memory = note(self._dispatch.memory)
         return self._named(WorkerCrashed(words)) if loading else WorkerCrashed(words)
 
     def _named(self, error: BotframeworkError) -> ModelCorrupt:
@@ -343,11 +353,8 @@ class Supervisor:
 
     async def _clear(self, fingerprint: bytes) -> None:
         try:
-            async with self._place.start_lock():
-                memory = ledger.read(self._place.ledger)
-                if (cleared := memory.cleared(fingerprint)) is not memory:
-                    ledger.write(self._place.ledger, cleared)
-        except (OSError, WorkerStartFailed) as error:
+            await self._place.remember(lambda memory: memory.cleared(fingerprint))
+        except WorkerStartFailed as error:
             _log.info("a suspect could not be cleared, it will be computed alone for longer: %s", error)
 
     def _set(self, state: WorkerState) -> None:

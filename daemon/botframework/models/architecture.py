@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from botframework.models.header import GgufHeader, TensorInfo
 
 MAX_LAYERS = 512
+"""An array size in llama.cpp, guarded by an assertion."""
 MAX_EXPERTS = 1_024
 """Both are array sizes in llama.cpp, guarded by assertions; per-layer arrays must be short enough to be kept."""
 MAX_POSITIONS = 1 << 31
@@ -54,7 +55,9 @@ MODEL_KEYS = {
 """Under ``<architecture>.``; llama.cpp converts nothing, a number of another width is an error."""
 PER_LAYER_KEYS = ("feed_forward_length", "attention.head_count", "attention.head_count_kv", "expert_used_count")
 """One number, or one for each layer."""
-PLAIN_KEYS = {
+SPECIAL = ("bos", "eos", "eot", "eom", "unknown", "seperator", "padding", "mask", "prefix", "suffix", "middle")
+SPECIAL_FIM = ("fim_pre", "fim_suf", "fim_mid", "fim_pad", "fim_rep", "fim_sep")
+PLAIN_KEYS = {f"tokenizer.ggml.{name}_token_id": U32 for name in SPECIAL + SPECIAL_FIM} | {
     "general.name": STR,
     "general.file_type": U32,
     "split.count": ValueType.UINT16,
@@ -62,23 +65,6 @@ PLAIN_KEYS = {
     "tokenizer.ggml.model": STR,
     "tokenizer.ggml.pre": STR,
     "tokenizer.ggml.token_type_count": U32,
-    "tokenizer.ggml.bos_token_id": U32,
-    "tokenizer.ggml.eos_token_id": U32,
-    "tokenizer.ggml.eot_token_id": U32,
-    "tokenizer.ggml.eom_token_id": U32,
-    "tokenizer.ggml.unknown_token_id": U32,
-    "tokenizer.ggml.seperator_token_id": U32,
-    "tokenizer.ggml.padding_token_id": U32,
-    "tokenizer.ggml.mask_token_id": U32,
-    "tokenizer.ggml.fim_pre_token_id": U32,
-    "tokenizer.ggml.fim_suf_token_id": U32,
-    "tokenizer.ggml.fim_mid_token_id": U32,
-    "tokenizer.ggml.fim_pad_token_id": U32,
-    "tokenizer.ggml.fim_rep_token_id": U32,
-    "tokenizer.ggml.fim_sep_token_id": U32,
-    "tokenizer.ggml.prefix_token_id": U32,
-    "tokenizer.ggml.suffix_token_id": U32,
-    "tokenizer.ggml.middle_token_id": U32,
     "tokenizer.ggml.add_bos_token": BOOL,
     "tokenizer.ggml.add_eos_token": BOOL,
     "tokenizer.ggml.add_sep_token": BOOL,
@@ -87,8 +73,22 @@ PLAIN_KEYS = {
 }
 REQUIRED_KEYS = ("context_length", "embedding_length", "block_count")
 ROPE_SCALING = frozenset({"none", "linear", "yarn", "longrope"})
-FULL_ROTATION = frozenset({"llama", "deci", "falcon", "llama-embed"})
-"""Architectures whose heads are rotated as a whole."""
+FULL_ROTATION = frozenset(
+    {
+        "llama",
+        "deci",
+        "falcon",
+        "llama-embed",
+        "qwen2",
+        "qwen2moe",
+        "qwen3",
+        "qwen3moe",
+        "starcoder2",
+        "granite",
+        "smollm3",
+    }
+)
+"""Architectures whose heads are rotated as a whole; of some llama.cpp checks it at the load, of some by aborting."""
 
 TOKENS = "tokenizer.ggml.tokens"
 TOKEN_TYPES = "tokenizer.ggml.token_type"  # noqa: S105
@@ -111,9 +111,9 @@ NOT_WEIGHTS = frozenset({"I8", "I16", "I32", "I64", "F64", "Q8_1", "Q8_K"})
 class Family:
     """The tensors of an architecture. Shapes are letters, see `_sizes`."""
 
-    block: Mapping[str, str]
+    block: dict[str, str]
     """Of each block, without ``blk.N.``."""
-    outside: Mapping[str, str]
+    outside: dict[str, str]
     """Required, outside the blocks."""
     optional: frozenset[str]
     """Allowed, outside the blocks."""
@@ -124,6 +124,19 @@ FEED_FORWARD = frozenset({"ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"}
 """A mixture of experts has these in another form."""
 FUSED = frozenset({"attn_q.weight", "attn_k.weight", "attn_v.weight"})
 """Replaced by one ``attn_qkv.weight`` in some files."""
+OPTIONAL_BLOCK = {
+    "attn_qkv.weight": "ea",
+    "attn_qkv.bias": "a",
+    "attn_q.bias": "q",
+    "attn_k.bias": "k",
+    "attn_v.bias": "v",
+    "attn_output.bias": "e",
+    "ffn_gate.bias": "f",
+    "ffn_up.bias": "f",
+    "ffn_down.bias": "e",
+}
+"""Checked where they are there."""
+OPTIONAL_OUTSIDE = {"output.weight": "en", "output.bias": "n"}
 _LLAMA_BLOCK = {
     "attn_norm.weight": "e",
     "attn_q.weight": "eq",
@@ -287,14 +300,16 @@ def _head_width(header: GgufHeader, which: str) -> int:
 
 
 def _sizes(header: GgufHeader) -> dict[str, int]:
-    """The letters of `Family`: embedding, feed-forward, queries, keys, values, one head, number of tokens."""
+    """The letters of `Family`: embedding, feed-forward, queries, keys, values, all three, head, vocabulary."""
     key, value = _head_width(header, "key"), _head_width(header, "value")
+    queries = header.n_embd if header.architecture in {"qwen2", "starcoder2"} else key * header.n_head
     return {
         "e": header.n_embd,
         "f": header.integer("feed_forward_length"),
-        "q": header.n_embd if header.architecture in {"qwen2", "starcoder2"} else key * header.n_head,
+        "q": queries,
         "k": key * header.n_head_kv,
         "v": value * header.n_head_kv,
+        "a": queries + (key + value) * header.n_head_kv,
         "h": key,
         "n": header.n_vocab,
     }
@@ -316,29 +331,32 @@ def _tensors(header: GgufHeader) -> Iterator[str]:
     block = family.block
     if header.integer("expert_count"):
         block = {name: shape for name, shape in block.items() if name not in FEED_FORWARD}
-    yield from _group(tensors, family.outside, sizes, "")
-    for layer in range(header.n_layers):
-        yield from _group(tensors, block, sizes, f"blk.{layer}.")
+    groups = [("", family.outside, OPTIONAL_OUTSIDE)]
+    groups += [(f"blk.{layer}.", block, OPTIONAL_BLOCK) for layer in range(header.n_layers)]
+    for prefix, wanted, optional in groups:
+        yield from _missing(tensors, prefix, wanted)
+        for name, letters in (optional | wanted).items():
+            if prefix + name in tensors:
+                yield from _misshapen(tensors[prefix + name], letters, sizes)
     yield from _strangers(header, tensors, family)
 
 
-def _group(
-    tensors: Mapping[str, TensorInfo], wanted: Mapping[str, str], sizes: Mapping[str, int], prefix: str
-) -> Iterator[str]:
-    """The tensors of one block, or those outside the blocks. ``sizes`` is empty when they differ by layer."""
-    fused = tensors.get(prefix + "attn_qkv.weight")
-    for name, letters in wanted.items():
-        tensor = tensors.get(prefix + name)
-        if tensor is None:
-            if fused is None or name not in FUSED:
-                yield f"the tensor {prefix}{name} is missing"
-            continue
-        if tensor.type in NOT_WEIGHTS:
-            yield f"the type of {prefix}{name} is {tensor.type}, which holds no weights"
-        if sizes:
-            expected = [sizes[letter] for letter in letters]
-            if list(tensor.shape) != expected and _trimmed(tensor.shape) != _trimmed(expected):
-                yield f"the shape of {prefix}{name} is {list(tensor.shape)}, expected {expected}"
+def _missing(tensors: Mapping[str, TensorInfo], prefix: str, wanted: Mapping[str, str]) -> Iterator[str]:
+    fused = prefix + "attn_qkv.weight" in tensors
+    for name in wanted:
+        if prefix + name not in tensors and not (fused and name in FUSED):
+            yield f"the tensor {prefix}{name} is missing"
+
+
+def _misshapen(tensor: TensorInfo, letters: str, sizes: Mapping[str, int]) -> Iterator[str]:
+    """``sizes`` is empty when they differ by layer."""
+    if len(letters) == 1 and tensor.type != "F32":
+        # Norms and biases; the CPU's element-wise operations abort on anything else.
+        yield f"the type of {tensor.name} is {tensor.type}, expected F32"
+    if sizes:
+        expected = [sizes[letter] for letter in letters]
+        if _trimmed(tensor.shape) != _trimmed(expected):
+            yield f"the shape of {tensor.name} is {list(tensor.shape)}, expected {expected}"
 
 
 def _trimmed(shape: Iterable[int]) -> list[int]:
@@ -371,6 +389,3 @@ def _strangers(header: GgufHeader, tensors: Mapping[str, TensorInfo], family: Fa
         if names != common:
             odd = min(names ^ common)
             yield f"the tensor {odd} is in one of block 0 and block {layer}, but not in both"
-    output = tensors.get("output.weight")
-    if output is not None and list(output.shape) != [header.n_embd, header.n_vocab]:
-        yield f"the shape of output.weight is {list(output.shape)}, expected {[header.n_embd, header.n_vocab]}"

@@ -57,8 +57,10 @@ OBJECT_BYTES = 40
 MAX_NAME_BYTES = 63
 """llama.cpp cuts longer tensor names, and then two may become one."""
 MAX_DIMS = 4
+"""llama.cpp's tensors have four."""
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 1 << 20
+"""Bytes; real files use 32. More would only make room for hidden gaps."""
 INT64_MAX = (1 << 63) - 1
 
 
@@ -268,6 +270,8 @@ def _place_tensors(
 def _vocabulary(source: Source, metadata: Mapping[str, Any], tokens: list[bytes]) -> Vocabulary | None:
     if not tokens:
         return None
+    # llama.cpp takes each text as a C string.
+    tokens = [text.partition(b"\0")[0] if b"\0" in text else text for text in tokens]
     types = metadata.get(architecture.TOKEN_TYPES)
     values: tuple[int, ...] = ()
     if isinstance(types, ArrayValue) and types.item_type is ValueType.INT32:
@@ -277,13 +281,14 @@ def _vocabulary(source: Source, metadata: Mapping[str, Any], tokens: list[bytes]
         values = struct.unpack(f"<{count}i", source.reread(types.offset, 4 * count))
     byte = architecture.TOKEN_TYPE_BYTE
     mute = next(
-        (i for i, (text, kind) in enumerate(zip(tokens, values, strict=False)) if kind == byte and len(text) < 3), None
+        (i for i, (text, kind) in enumerate(zip(tokens, values, strict=False)) if kind == byte and 0 < len(text) < 3),
+        None,
     )
     return Vocabulary(n_tokens=len(tokens), duplicate=_first_duplicate(tokens), mute_byte=mute)
 
 
 def _first_duplicate(tokens: list[bytes]) -> tuple[int, str] | None:
-    # llama.cpp gives each empty text a name of its own.
+    # llama.cpp gives each empty text a name of its own, and aborts when two others are the same.
     texts = set(tokens)
     if len(texts) + max(0, tokens.count(b"") - 1) == len(tokens):
         return None

@@ -28,7 +28,7 @@ DRIVER_FILES = (
     Path("/dev/nvidiactl"),
     Path("/proc/driver/nvidia/version"),
     Path("/usr/lib/wsl/lib/libnvidia-ml.so.1"),
-    Path(os.environ.get("SystemRoot", r"C:\Windows")) / "System32" / "nvml.dll",
+    Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvml.dll",
 )
 """One of these is there when an NVIDIA driver is; the Windows place was never tried."""
 NO_LIMIT = 1 << 60

@@ -46,11 +46,12 @@ def last_resort_exit(seconds: float = LAST_RESORT_S, code: int = EXIT_LAST_RESOR
         if not called_off.wait(seconds):
             exit_now(code)
 
-    threading.Thread(target=wait, name="last-resort-exit", daemon=True).start()
-    # The thread above needs the interpreter lock, which C code may hold for ever. This one lives in C; it ends with 1
-    # and would print every stack, which could block on a standard error that nobody reads.
+    # The thread below needs the interpreter lock, which C code may hold for ever, and its start needs a lock of
+    # `threading` that a signal handler may have interrupted the holder of. This one lives in C. It ends with 1 and
+    # would print every stack, which could block on a standard error that nobody reads.
     silent = open(os.devnull, "w")  # noqa: SIM115, PTH123 - stays open until the end
     faulthandler.dump_traceback_later(seconds + STUCK_INTERPRETER_S, exit=True, file=silent)
+    threading.Thread(target=wait, name="last-resort-exit", daemon=True).start()
 
     def call_off() -> None:
         called_off.set()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "botframework.log"
 MAX_FILE_BYTES = 2 * 1024 * 1024
+"""Of one log file."""
 MAX_FILES = 5
 """10 MiB in all: a few days of normal use, small enough to attach to a report."""
 MAX_QUEUED_BYTES = 1024 * 1024

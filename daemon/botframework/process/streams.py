@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 
 
@@ -41,6 +42,15 @@ def take_stdin() -> int:
     os.close(null)
     _set_binary(ours)
     return ours
+
+
+def is_abandoned(descriptor: int) -> bool:
+    """Whether nobody can write to this pipe any more and nothing is left in it: the client ended during our start."""
+    if not hasattr(select, "poll"):  # Windows, never run: end-of-file is found when the pipe is read
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
 
 
 def _open_closed_descriptors() -> None:

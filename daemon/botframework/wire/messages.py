@@ -18,11 +18,17 @@ PROTOCOL_VERSION = 1
 MAX_TOKENS_LIMIT = 32_768
 """No answer is longer; a client that wants more asks again."""
 MAX_STOP_STRINGS = 16
+"""Every one of them is looked for in every piece of text."""
 MAX_STOP_CHARS = 256
+"""Text that could be the beginning of a stop string is held back, so a long one delays the stream."""
 MAX_LOGIT_BIAS = 1_024
+"""Carried out at every token."""
 MAX_MESSAGES = 1_024
+"""Turns of a conversation; templates render all of them for every answer."""
 MAX_SESSION_CHARS = 512
+"""A file's URI fits; longer ones are shortened with a hash."""
 MAX_DEADLINE_MS = 3_600_000
+"""An hour: whoever wants to wait longer gives no deadline."""
 
 Probability = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2.0, le=2.0)]

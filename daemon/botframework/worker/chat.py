@@ -1,27 +1,23 @@
 """From messages to the prompt's tokens, with the model's own template, and never more than fit.
 
-A template prints messages between special tokens, all as one text. So that no message can write special tokens itself,
-every occurrence of a special token's name in a message is broken by a sentinel character before rendering, and the
-rendered text is cut at the sentinels and tokenised piece by piece: the name never reaches the tokenizer whole.
+A template prints messages between special tokens, all as one text. `worker.plaintext` keeps the messages from writing
+special tokens themselves.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botframework.errors import ContextOverflow, TemplateError
+from botframework.worker.plaintext import SENTINEL, SpecialTexts, cut_long_runs
 from botframework.worker.renderer import FINAL_REASONS, TemplateRenderer
-from botframework.worker.sampling import REPLACEMENT, replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from botframework.wire.messages import ChatMessage
 
-SENTINEL = "\ufdd0"
-"""A noncharacter: Unicode promises that it never stands in a text that anyone exchanges."""
 MOST_CHARS_PER_TOKEN = 16
 """No real text packs more into a token; longer messages are counted out without being rendered."""
 TYPICAL_CHARS_PER_TOKEN = 4
@@ -85,7 +81,7 @@ class ChatFormatter:
             Whether the model wants BOS first; the template may print it or not.
         """
         self._renderer = None if template is None else TemplateRenderer(template)
-        self._guard = _SpecialTexts(special_texts)
+        self._guard = SpecialTexts(special_texts)
         self._bos = bos_text
         self._eos = eos_text
         self._tokenize = tokenize
@@ -162,9 +158,10 @@ class ChatFormatter:
         elif self._add_bos and not rendered.startswith(self._bos):
             rendered = self._bos + rendered
         tokens: list[int] = []
-        for piece in rendered.split(SENTINEL):
-            if piece:
-                tokens += self._tokenize(piece, parse_special=piece not in self._guard.unbreakable)
+        for part in rendered.split(SENTINEL):
+            parse_special = part not in self._guard.unbreakable
+            for piece in cut_long_runs(part, self._guard):
+                tokens += self._tokenize(piece, parse_special=parse_special)
         return tokens
 
     def _render(self, messages: list[Message]) -> str:
@@ -295,33 +292,3 @@ def _shows_all(messages: list[Message], rendered: str) -> bool:
 def _chatml(messages: list[Message]) -> str:
     turns = (f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n" for message in messages)
     return "".join(turns) + "<|im_start|>assistant\n"
-
-
-class _SpecialTexts:
-    """The names that a message must not be able to write."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        # Runs of white space are ordinary text to everyone but the tokenizer; breaking them would only cost quality.
-        self._texts = frozenset(text for text in texts if text.strip())
-        self._lengths = sorted({len(text) for text in self._texts})
-        self.unbreakable = frozenset(text for text in self._texts if len(text) == 1)
-        """Names of one character: there is nothing to break, so they stand alone and are tokenised as plain text."""
-        heads = "".join(re.escape(head) for head in sorted({text[0] for text in self._texts}))
-        self._candidate = re.compile(f"[{heads}]") if heads else None
-
-    def escape(self, text: str) -> str:
-        """Put a sentinel behind the first character of every name, also of those that overlap."""
-        text = replace_surrogates(text).replace(SENTINEL, REPLACEMENT)
-        if self._candidate is None:
-            return text
-        parts: list[str] = []
-        done = 0
-        for found in self._candidate.finditer(text):
-            at = found.start()
-            if text[at] in self.unbreakable:
-                parts += (text[done:at], SENTINEL, text[at], SENTINEL)
-                done = at + 1
-            elif any(text[at : at + length] in self._texts for length in self._lengths):
-                parts += (text[done : at + 1], SENTINEL)
-                done = at + 1
-        return "".join((*parts, text[done:]))

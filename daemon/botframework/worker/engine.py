@@ -185,7 +185,8 @@ class Engine:
             tokens=self.fim_tokens,
             order=self.fim_order,
             tokenize=self._tokenize,
-            budget=limit - min(request.max_tokens, limit // ANSWER_SHARE),
+            # The same for every request: another budget would move the window, and the KV cache with it.
+            budget=limit - limit // ANSWER_SHARE,
         ).tokens
 
     @functools.cached_property

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from botframework.errors import InvalidParams, ModelCannotInfill
-from botframework.worker.sampling import replace_surrogates
+from botframework.worker.plaintext import cut_long_runs, replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ HANDOVER_STEPS = 8
 """Room that one side leaves is given to the other in eighths of the budget, so that a keystroke does not move a cut."""
 SUFFIX_BLOCKS = 4
 """The suffix's end is found to a quarter of as many characters as its share has tokens."""
-MAX_BLOCKS = 48
+MAX_BLOCKS = 16
 """Blocks looked at on one side: bounds the work on text that compresses absurdly well (a megabyte of spaces)."""
 SMALLEST_BLOCK = 16
 """Characters. A block is cut smaller only for text with several tokens to a character."""
@@ -135,7 +135,12 @@ def build_prompt(
         raise InvalidParams(f"a budget of {budget} tokens is too small to fill in code; it starts at {MIN_BUDGET}")
     head = [tokens.bos] if tokens.bos != ABSENT else []
     room = budget - len(head) - 3
-    before, after = _fit(request_prefix, suffix, room, tokenize)
+
+    def plain(text: str) -> list[int]:
+        pieces = cut_long_runs(replace_surrogates(text))
+        return tokenize(pieces[0]) if len(pieces) == 1 else [token for piece in pieces for token in tokenize(piece)]
+
+    before, after = _fit(request_prefix, suffix, room, plain)
     if order == "psm":
         body = [tokens.pre, *before.tokens, tokens.suf, *after.tokens, tokens.mid]
     else:
@@ -151,7 +156,7 @@ class _Side:
 
 def _fit(prefix: str, suffix: str, room: int, tokenize: Callable[[str], list[int]]) -> tuple[_Side, _Side]:
     if len(prefix) + len(suffix) <= room * CHARS_PER_TOKEN:
-        whole = tokenize(replace_surrogates(prefix)), tokenize(replace_surrogates(suffix))
+        whole = tokenize(prefix), tokenize(suffix)
         if len(whole[0]) + len(whole[1]) <= room:
             return _Side(whole[0], cut=False), _Side(whole[1], cut=False)
     suffix_share = room // SUFFIX_SHARE
@@ -190,7 +195,7 @@ class _Front:
         """About how many tokens the text has; anything above the limit when that is passed, or the text too long."""
         total = sum(self._counts)
         while total <= limit and (index := self._last - len(self._counts)) >= self._first:
-            self._counts.append(len(self._tokenize(self._slice(self._cut(index), self._cut(index + 1)))))
+            self._counts.append(len(self._tokenize(self._text[self._cut(index) : self._cut(index + 1)])))
             total += self._counts[-1]
         return total if self._first == 0 or total > limit else limit + 1
 
@@ -204,7 +209,7 @@ class _Front:
         too_coarse = kept < len(self._counts) and total < share // 2
         while kept > 0 and not (too_coarse and self._block > SMALLEST_BLOCK):
             start = self._cut(self._last - kept + 1)
-            tokens = self._tokenize(self._slice(start, len(self._text)))
+            tokens = self._tokenize(self._text[start:])
             if len(tokens) <= share:  # the blocks together may have a token more than one by one
                 return _Side(tokens, cut=start > 0)
             kept -= 1
@@ -215,7 +220,7 @@ class _Front:
             return _Front(self._text, block=max(self._block // 4, SMALLEST_BLOCK), tokenize=self._tokenize).take(share)
         # A window of a few tokens: the one case in which it moves with every key.
         start = max(len(self._text) - self._block, 0)
-        tokens = self._tokenize(self._slice(start, len(self._text)))
+        tokens = self._tokenize(self._text[start:])
         dropped = max(len(tokens) - share, 0)
         return _Side(tokens[dropped:], cut=start > 0 or dropped > 0)
 
@@ -226,9 +231,6 @@ class _Front:
             return max(at, 0)
         line = self._text.find("\n", at - 1, min(at + self._block - 1, len(self._text))) + 1
         return line or at
-
-    def _slice(self, start: int, end: int) -> str:
-        return replace_surrogates(self._text[start:end])
 
 
 class _Back:
@@ -247,7 +249,7 @@ class _Back:
         total = sum(self._counts)
         while total <= limit and len(self._counts) < self._seen:
             start = len(self._counts) * self._block
-            self._counts.append(len(self._tokenize(replace_surrogates(self._text[start : start + self._block]))))
+            self._counts.append(len(self._tokenize(self._text[start : start + self._block])))
             total += self._counts[-1]
         return total if self._seen == self._blocks or total > limit else limit + 1
 
@@ -262,9 +264,9 @@ class _Back:
             end = kept * self._block
             if end < len(self._text):
                 end = self._text.rfind("\n", 0, end) + 1 or end
-            tokens = self._tokenize(replace_surrogates(self._text[:end]))
+            tokens = self._tokenize(self._text[:end])
             if len(tokens) <= share:
                 return _Side(tokens, cut=end < len(self._text))
             kept -= 1
-        tokens = self._tokenize(replace_surrogates(self._text[: self._block]))[: max(share, 0)]
+        tokens = self._tokenize(self._text[: self._block])[: max(share, 0)]
         return _Side(tokens, cut=bool(self._text))

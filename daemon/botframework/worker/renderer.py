@@ -29,6 +29,7 @@ START_LIMIT_S = 10.0
 """Starting Python and importing jinja2 takes 0.2 s; a machine that swaps may need much longer."""
 OUTPUT_FACTOR, OUTPUT_EXTRA = 4, 64 << 10
 """The output may have this many times the characters of the input, and so many more."""
+_NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows: never run
 _KEPT_ENVIRONMENT = ("SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 """What a Python needs to start on some platforms. Everything else, tokens and keys first of all, stays here."""
 _SENTENCES = {
@@ -82,6 +83,7 @@ class TemplateRenderer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                creationflags=_NO_WINDOW,
                 cwd=package_root,
                 env={**environment, "PYTHONPATH": package_root},
             )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import functools
 import math
-import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,9 +27,6 @@ COLDEST_TEMPERATURE = 1e-3
 in infinities, whose softmax is NaN."""
 RANDOM_SEED = 2**32 - 1
 """llama.cpp reads this seed as "take a random one", so it never stands in a chain."""
-REPLACEMENT = "\ufffd"
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +219,6 @@ def _validate_bias(logit_bias: dict[str, float], n_vocab: int) -> None:
 def _invalid(pointer: str, expected: str, value: Any) -> InvalidParams:
     shown = repr(value)[:40]
     return InvalidParams(f"{pointer} must be {expected}, not {shown}", pointer=pointer, expected=expected)
-
-
-def replace_surrogates(text: str) -> str:
-    """Half a surrogate pair has no UTF-8 and no tokens; it becomes U+FFFD."""
-    return text if text.isascii() else _SURROGATE.sub(REPLACEMENT, text)
 
 
 class Utf8Stream:

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import jinja2
+import jinja2.compiler
 import jinja2.debug
+import jinja2.nodes
 import jinja2.sandbox
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, LoopControlExtension
@@ -59,14 +61,23 @@ class _GenerationTag(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
+class _NothingComputed(jinja2.compiler.CodeGenerator):
+    """Compiles without computing constants: that would run the template's arithmetic under the compiler's limit."""
+
+    def _output_child_to_const(self, node: jinja2.nodes.Expr, frame: Any, finalize: Any) -> str:
+        if not isinstance(node, jinja2.nodes.TemplateData):
+            raise jinja2.nodes.Impossible
+        return super()._output_child_to_const(node, frame, finalize)
+
+
 def _environment(kind: type[jinja2.sandbox.SandboxedEnvironment]) -> jinja2.sandbox.SandboxedEnvironment:
     environment = kind(
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[LoopControlExtension, _GenerationTag],
-        # Constants are not folded: compiling must not run what the template would compute.
         optimized=False,
     )
+    environment.code_generator_class = _NothingComputed
     environment.filters["tojson"] = _to_json
     environment.filters["from_json"] = json.loads
     environment.globals["raise_exception"] = _raise_exception
@@ -232,7 +243,7 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _limit_resources() -> None:
-    """Bound memory and forbid files. macOS accepts the limit and may not honour it; Windows has none (never run)."""
+    """Bound memory and forbid files. Memory is bounded on Linux only; elsewhere time alone is (never run)."""
     if sys.platform == "win32":
         return
     import resource
