@@ -20,7 +20,7 @@ UNIT := $(wildcard tests/test_bootstrap.py tests/test_config.py tests/test_error
 	tests/worker/test_fim.py tests/worker/test_plaintext.py tests/worker/test_sampling.py \
 	tests/worker/test_sessions.py tests/worker/test_threads.py)
 
-.PHONY: help setup demo test check bench soak schemas fmt clean
+.PHONY: help setup demo test check types unit bench soak schemas fmt clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,14 +35,19 @@ demo: setup ## complete a real file and chat, on the embedded model, through the
 check: setup ## format, lint, types, unit tests: under a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	@$(MAKE) --no-print-directory -j2 --output-sync=recurse types unit
+
+types:
 	$(BIN)/python -m mypy
+
+unit:
 	$(PYTEST) -q -m "not soak" $(UNIT)
 
 test: setup ## everything that CI runs: check, then every test but the soaks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
-	$(PYTEST) -m "not soak"
+	$(PYTEST) -m "not soak" $(ARGS)
 
 bench: setup ## the benchmarks, each beside its named peer
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)

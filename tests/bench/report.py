@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -43,7 +44,8 @@ class Report:
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which that share of the values lies, by the nearest rank."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+    rank = math.ceil(share * len(ordered) - 1e-9)  # 0.95 * 20 is a little more than 19.
+    return ordered[min(len(ordered), max(1, rank)) - 1]
 
 
 def spread(values: Sequence[float], unit: str = "ms", digits: int = 1) -> str:

@@ -64,7 +64,21 @@ def with_value(pointer: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("pointer", "least", "most"), numeric_fields())
 def test_extremes_are_refused_with_field_and_limits(pointer: str, least: float, most: float) -> None:
     """Check 30: one below, one above, NaN, infinities, 2^31, 2^63, strings and booleans name the field and limits."""
-    for value in (least - 1, most + 1, math.nan, math.inf, -math.inf, 2**63, -(2**63), 2**70, "1", True, [], {}):
+    values: tuple[Any, ...] = (
+        least - 1,
+        most + 1,
+        math.nan,
+        math.inf,
+        -math.inf,
+        2**63,
+        -(2**63),
+        2**70,
+        "1",
+        True,
+        [],
+        {},
+    )
+    for value in values:
         error = refusal(with_value(pointer, value))
         assert error.data["pointer"] == pointer, value
         assert error.code == -32602

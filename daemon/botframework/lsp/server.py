@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROUTER_STOP_S = 1.2
-"""For the worker to end; it kills what does not after 1.0 s."""
+"""For the worker to end by itself; the router waits 1.0 s for one that only we used."""
 DRAIN_S = 0.3
 """For the client to take the last answers."""
 SHUTDOWN_ANSWERS_S = 0.3

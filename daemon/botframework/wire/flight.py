@@ -107,7 +107,8 @@ class FlightWriter:
 def read_flight(path: Path) -> FlightRecord | None:
     """Read a recorder, or None when there is none or its content is not one (never raises for content)."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(_SIZE + 1)
     except OSError:
         return None
     if len(raw) != _SIZE or raw[: len(_MAGIC)] != _MAGIC:
