@@ -70,7 +70,7 @@ def _daemon(words: Sequence[str]) -> int:
         watch.add(options.client_process_id)
 
     from botframework import config
-    from botframework.process import exit_now, logs
+    from botframework.process import logs
 
     assignments = [*options.set]
     if options.log_level is not None:
@@ -81,10 +81,7 @@ def _daemon(words: Sequence[str]) -> int:
     from botframework.lsp.server import serve
 
     gc.freeze()
-    code = serve(stdin, stdout, layers, problems, watch=watch, logs=log)
-    log.flush()
-    # The reader's thread is waiting for bytes that will not come; nothing is left that an orderly end would do.
-    exit_now(code)
+    return serve(stdin, stdout, layers, problems, watch=watch, logs=log)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,11 +32,11 @@ async def measure_async(setting: Setting) -> Report:
     source = random.Random(7)
     async with attached(setting.model) as (supervisor, loaded):
         prefill_s = min(PROMPT_TOKENS, loaded.n_ctx_fim * 3 // 4) / loaded.prefill_tokens_per_s
-        for number in range(setting.times(300)):
+        for number in range(setting.times(150)):
             request = FimRequest(id=0, prefix=long_prefix(number), suffix="", max_tokens=8, priority="completion")
             generation = supervisor.submit(request)
             # Somewhere inside the prompt: the moment is the thing that is varied here, nothing is waited for.
-            await asyncio.sleep(prefill_s * source.uniform(0.1, 0.7))
+            await asyncio.sleep(prefill_s * source.uniform(0.02, 0.3))
             started = time.perf_counter()
             generation.cancel()
             done = await generation.result()

@@ -60,7 +60,7 @@ def measure(setting: Setting) -> Report:
         assert peer.stdout is not None
         with peer:
             assert peer.stdout.readline().strip() == "ready"
-            for number in range(setting.times(30)):
+            for number in range(setting.times(10)):
                 rate, n_prompt = tokens_per_second(editor, number)
                 peer.stdin.write(f"{n_prompt} {N_DECODE}\n")
                 peer.stdin.flush()

@@ -37,7 +37,7 @@ class Setting:
 
 def daemon_command(*more: str) -> list[str]:
     """How an editor starts the daemon."""
-    return [sys.executable, "-m", "botframework", "--stdio", f"--clientProcessId={os.getpid()}", *more]
+    return [sys.executable, "-P", "-m", "botframework", "--stdio", f"--clientProcessId={os.getpid()}", *more]
 
 
 def initialize(editor: Editor) -> Any:

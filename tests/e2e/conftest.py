@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.processes import nothing_left
 from support.real_daemon import Models
 

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.processes import Watch, family
-from support.real_daemon import GREEDY, HELLO, PATIENCE_S, be_ready, daemon, ready_daemon, status, streamed
 
 from botframework.manager.load import EMBEDDED_MODEL
+from support.processes import Watch, family
+from support.real_daemon import GREEDY, HELLO, PATIENCE_S, be_ready, daemon, ready_daemon, status, streamed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +66,9 @@ async def test_from_initialize_to_exit(home: Path) -> None:
 
 
 async def test_what_an_editor_hears_while_the_model_loads(home: Path) -> None:
-    """Work-done progress begins, reports and ends; ``modelReady`` comes once; the heartbeat and the server status go
-    from loading to ready; a completion that is asked too early gets an empty list and no error.
+    """Progress begins and ends, ``modelReady`` comes once, heartbeat and server status go from loading to ready.
+
+    A completion that is asked too early gets an empty list and no error.
     """
     async with daemon(home) as client:
         await client.initialize(CAPABILITIES)
@@ -111,8 +112,9 @@ async def test_heartbeats_come_by_themselves(home: Path, models: Any) -> None:
 
 
 async def test_a_streamed_answer_is_the_answer(home: Path, models: Any) -> None:
-    """With a partial result token the text comes in pieces with rising indices and the final text is empty; without
-    one it comes whole; both are the same text. A work-done token reports the beginning and the end.
+    """Streamed pieces with rising indices and an empty final text are the same text that comes whole without a token.
+
+    A work-done token reports the beginning and the end.
     """
     question = {"messages": HELLO, "maxTokens": 60, "sampling": GREEDY}
     hole = {"prefix": "def add(a, b):\n    ", "suffix": "\n", "maxTokens": 60, "sampling": GREEDY}

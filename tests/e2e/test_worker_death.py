@@ -1,4 +1,4 @@
-"""A worker that dies, one that hangs, and model files that cannot be loaded: what the editor is told, and what goes on."""
+"""A worker that dies, one that hangs, model files that cannot be loaded: what the editor is told, and what goes on."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.gguf_factory import tiny_llama_file
+
+from support.gguf_factory import tiny_llama
 from support.lsp_client import LspError
 from support.processes import family
 from support.real_daemon import (
     GREEDY,
     HELLO,
     PATIENCE_S,
-    be_ready,
     daemon,
     ready_daemon,
     start_chat,
@@ -117,10 +117,10 @@ if "worker" in sys.orig_argv:
 """
 
 
-async def test_hung_worker(home: Path, models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check 23: a llama.cpp call that never returns is ended by the worker's own watchdog; the daemon says so and
-    serves again. The worker's limit of 30 s is shortened to one, and the hang is put in by a module that its
-    interpreter loads at its start.
+async def test_hung_worker(home: Path, models: Models) -> None:
+    """Check 23: the worker's own watchdog ends a call that never returns; the daemon says so and serves again.
+
+    The limit of 30 s is shortened to one, and the hang put in, by a module that the interpreter loads at its start.
     """
     folder = home / "site"
     folder.mkdir()
@@ -161,11 +161,9 @@ def missing(_whole: Path, _path: Path) -> None:
     """No file at all."""
 
 
-def without_a_tensor(_whole: Path, path: Path) -> None:
-    """A well-formed file from which the model cannot be built: only llama.cpp can know."""
-    gguf = tiny_llama_file()
-    gguf.tensors = [tensor for tensor in gguf.tensors if tensor.name != "blk.1.ffn_up.weight"]
-    gguf.write(path)
+def of_another_tokenizer(_whole: Path, path: Path) -> None:
+    """A well-formed file with a way of splitting text that llama.cpp does not know: only llama.cpp can tell."""
+    tiny_llama(path, pre="nobody-splits-like-this")
 
 
 BAD_FILES: list[tuple[Callable[[Path, Path], None], str, int]] = [
@@ -173,7 +171,7 @@ BAD_FILES: list[tuple[Callable[[Path, Path], None], str, int]] = [
     (foreign, "ModelRefused", 0),
     (empty, "ModelRefused", 0),
     (missing, "ModelNotFound", 0),
-    (without_a_tensor, "ModelCorrupt", 1),
+    (of_another_tokenizer, "ModelCorrupt", 1),
 ]
 
 
@@ -181,8 +179,9 @@ BAD_FILES: list[tuple[Callable[[Path, Path], None], str, int]] = [
 async def test_model_file_that_cannot_be_loaded(
     home: Path, models: Models, make: Callable[[Path, Path], None], kind: str, starts: int
 ) -> None:
-    """The state is ``error`` with the reason and the file's name, requests are refused with it, completions are empty,
-    no worker is started in vain, and the daemon lives.
+    """The state is ``error`` with the reason and the file's name, and the daemon lives.
+
+    Requests are refused with the same reason, completions are empty, and no worker is started in vain.
     """
     path = home / "model.gguf"
     make(models.tiny, path)

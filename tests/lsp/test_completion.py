@@ -147,7 +147,15 @@ async def test_closing_the_document_ends_its_request(fake: Fake, journal: Journa
 
 @pytest.mark.parametrize(
     "failure",
-    ["ModelLoading", "ModelCannotInfill", "ServerBusy", "WorkerCrashed", "DeadlineExceeded", "WorkerUnavailable"],
+    [
+        "ModelLoading",
+        "ModelCannotInfill",
+        "ServerBusy",
+        "WorkerCrashed",
+        "DeadlineExceeded",
+        "WorkerUnavailable",
+        "ADefect",
+    ],
 )
 async def test_errors_are_no_toasts(fake: Fake, failure: str) -> None:
     """Whatever goes wrong, the editor gets an empty list and not an error."""
@@ -227,6 +235,12 @@ def test_single_line_decision(after: str, *, expected: bool) -> None:
         ("a\n    return x", "\n    return x\n", "stop", "a"),
         ("a, b)", ")", "stop", "a, b"),
         ("a, b)  ", ")\nx", "stop", "a, b"),
+        ("f(a)", ")", "stop", "f(a)"),
+        ("f(a))", ")", "stop", "f(a)"),
+        ("x])", "])", "stop", "x"),
+        ('abc")', '")', "stop", "abc"),
+        ("'a', 'b'", "'", "stop", "'a', 'b'"),
+        ("b + c)", " + c)", "stop", "b"),
         ("  a  \n\n", "", "stop", "  a"),
         ("\n\n", "", "stop", ""),
     ],

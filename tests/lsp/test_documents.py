@@ -74,7 +74,7 @@ def whole(text: str) -> str:
 def compare(text: str, position: tuple[int, int]) -> None:
     """One position, both ways."""
     text = whole(text)
-    document = Document("file:///a", "python", 1, text)
+    document = Document("file:///a", 1, text)
     offset = document.offset(*position)
 
     assert len(_units(text[:offset])) == Reference(text).offset(*position)
@@ -106,14 +106,14 @@ def test_positions_are_those_of_the_reference_at_length(text: str, position: tup
 def test_edits_are_those_of_the_reference(text: str, edits: list[tuple[tuple[int, int], tuple[int, int], str]]) -> None:
     """After any edits the text and every line's beginning are as if the text had been opened so."""
     text = whole(text)
-    document, reference = Document("file:///a", "python", 1, text), Reference(text)
+    document, reference = Document("file:///a", 1, text), Reference(text)
     for start, end, new in edits:
         document.edit(start, end, whole(new))
         reference.edit(start, end, whole(new))
 
         assert _units(document.text) == reference.units
         assert document.text == whole(document.text)
-        assert document._starts == Document("", "", 0, document.text)._starts
+        assert document._starts == Document("", 0, document.text)._starts
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_edits_are_those_of_the_reference(text: str, edits: list[tuple[tuple[int
 )
 def test_a_position_becomes_an_index(text: str, position: tuple[int, int], expected: int) -> None:
     """Inside a pair is before it; past the end is the end; a line's end is not part of it."""
-    assert Document("file:///a", "python", 1, text).offset(*position) == expected
+    assert Document("file:///a", 1, text).offset(*position) == expected
 
 
 def test_what_is_around_a_position_is_bounded_and_clean() -> None:
     """Text for the model is cut on both sides and has no lone surrogates."""
-    document = Document("file:///a", "python", 1, "x" * 200_000 + "\ud800|" + "y" * 200_000)
+    document = Document("file:///a", 1, "x" * 200_000 + "\ud800|" + "y" * 200_000)
     place = document.place(0, 200_001)
 
     assert (len(place.before), len(place.after)) == (CONTEXT_CHARS, CONTEXT_CHARS)
@@ -150,7 +150,7 @@ def test_what_is_around_a_position_is_bounded_and_clean() -> None:
 def test_versions_and_unknown_documents() -> None:
     """Edits raise the version; edits of a document that is not open are ignored."""
     documents = Documents()
-    documents.open("file:///a", "python", 1, "abc")
+    documents.open("file:///a", 1, "abc")
     documents.change("file:///a", 2, [types.TextDocumentContentChangeWholeDocument("xyz")])
     documents.change("file:///b", 2, [types.TextDocumentContentChangeWholeDocument("xyz")])
 
@@ -165,13 +165,13 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_DOCUMENT_CHARS", 100)
     monkeypatch.setattr(module, "MAX_TOTAL_CHARS", 150)
     documents = Documents()
-    documents.open("file:///big", "python", 1, "x" * 101)
-    documents.open("file:///a", "python", 1, "x" * 90)
-    documents.open("file:///b", "python", 1, "x" * 90)
+    documents.open("file:///big", 1, "x" * 101)
+    documents.open("file:///a", 1, "x" * 90)
+    documents.open("file:///b", 1, "x" * 90)
 
     assert [documents.get(uri) is None for uri in ("file:///big", "file:///a", "file:///b")] == [True, False, True]
 
     documents.change("file:///a", 2, [types.TextDocumentContentChangeWholeDocument("y" * 101)])
-    documents.open("file:///b", "python", 1, "x" * 90)
+    documents.open("file:///b", 1, "x" * 90)
 
     assert [documents.get(uri) is None for uri in ("file:///a", "file:///b")] == [True, False]

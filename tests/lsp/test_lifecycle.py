@@ -163,6 +163,21 @@ async def test_cancel_that_comes_before_its_request(fake: Fake, journal: Journal
         assert await client.leave() == 0
 
 
+async def test_a_cancel_in_the_same_write_leaves_nothing_behind(fake: Fake, journal: Journal) -> None:
+    """A request that is cancelled before it could begin does not begin, and none goes on unheard."""
+    async with fake() as client:
+        await ready(client)
+        data = b""
+        for number in range(100, 120):
+            data += frame({"jsonrpc": "2.0", "id": number, "method": "botframework/chat", "params": SLOW_CHAT})
+            data += frame({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": number}})
+        await client.raw(data)
+        assert {(await client.answer(number))["error"]["code"] for number in range(100, 120)} == {CANCELLED}
+        events = [entry["event"] for entry in journal()]
+        assert events.count("request") == events.count("cancel")
+        assert await client.leave() == 0
+
+
 async def test_early_cancels_are_forgotten(fake: Fake) -> None:
     """After a second an early cancel means nothing any more."""
     async with fake() as client:

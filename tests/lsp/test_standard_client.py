@@ -36,8 +36,9 @@ def make_client() -> StockClient:
     client = StockClient(converter_factory=default_converter)
 
     def progress(params: types.ProgressParams) -> None:
-        if params.value["kind"] == "token":
-            client.streamed.append(params.value)
+        value: Any = params.value
+        if value["kind"] == "token":
+            client.streamed.append(value)
         else:
             DEFAULT_CLIENT_FEATURES[types.PROGRESS](client, params)
 
@@ -102,8 +103,8 @@ async def test_capabilities_are_those_of_the_specification(client: StockClient) 
 async def test_loading_is_shown(client: StockClient) -> None:
     """A stock client shows the loading as it shows any work-done progress, and complains about nothing."""
     await ready(client)
-    reports: list[Any]
-    (reports,) = client.progress_reports.values()
+    reports: list[Any] = next(iter(client.progress_reports.values()))
+    assert len(client.progress_reports) == 1
     assert isinstance(reports[0], types.WorkDoneProgressBegin)
     assert isinstance(reports[-1], types.WorkDoneProgressEnd)
 

@@ -1,17 +1,17 @@
-"""What the reliability tests of the real daemon share: real models, and a folder in which nothing may be left running."""
+"""What the tests of the real daemon share: real models, and a folder in which nothing may be left running."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+
 from support.processes import nothing_left
 from support.real_daemon import Models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
 
 
 @pytest.fixture(scope="session")

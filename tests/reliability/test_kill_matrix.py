@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+
 from support.processes import Watch, family
 from support.real_daemon import (
     HELLO,

@@ -34,6 +34,10 @@ class Watch:
     def __init__(self, *pids: int) -> None:
         self._handles = {pid: os.pidfd_open(pid) for pid in pids}
 
+    def handle(self, pid: int) -> int:
+        """A descriptor that means this very process, for signals."""
+        return self._handles[pid]
+
     async def gone_after(self, since: float) -> float:
         """Wait until all of them are gone; seconds from ``since`` (`time.monotonic`) to the end of the last one."""
         return await asyncio.to_thread(self._gone_after, since)

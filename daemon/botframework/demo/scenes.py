@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -36,9 +38,12 @@ class Demo:
     def __init__(self, editor: Editor, console: Console) -> None:
         self.editor = editor
         self.console = console
+        self._fits = console.is_terminal or console.record
+        """Whether lines have to fit a width; in a pipe they do not."""
         self._heartbeats = 0
         self._status: dict[str, Any] = {}
         self._progress = ""
+        self._model: dict[str, Any] = {}
         editor.on_notification(self._hear)
 
     def _hear(self, method: str, params: Any) -> None:
@@ -57,7 +62,7 @@ class Demo:
 
     def say(self, text: str) -> None:
         """A line of markup; in a file or a pipe it stays one line."""
-        self.console.print(text, soft_wrap=not self.console.is_terminal)
+        self.console.print(text, soft_wrap=not self._fits)
 
     def start(self) -> None:
         """Initialize and wait until the model is there."""
@@ -93,13 +98,13 @@ class Demo:
                 if self._status.get("state") == "error":
                     error = self._status.get("error") or {}
                     raise DemoError(f"{error.get('kind', 'error')}: {error.get('message', 'the model cannot be used')}")
-                return message.get("method") == "$/botframework/modelReady"
+                if message.get("method") == "$/botframework/modelReady":
+                    self._model = message["params"]["model"]
+                return bool(self._model)
 
             self.editor.wait(loaded, LOAD_DEADLINE_S, "the model")
-        self._status = self.editor.request("botframework/status")
-        self.say(
-            f"model [b]{escape(str(self._status.get('modelName')))}[/] ready after {time.perf_counter() - ready:.2f} s"
-        )
+        name, parameters = escape(self._model["name"]), self._model["nParams"] / 1e6
+        self.say(f"model [b]{name}[/], {parameters:,.1f} M parameters, ready after {time.perf_counter() - ready:.2f} s")
 
     def complete(self, spot: Spot) -> None:
         """Ghost text at the spot, then the same again with its first letter typed."""
@@ -108,6 +113,9 @@ class Demo:
         document = {"uri": uri, "languageId": language, "version": 1, "text": spot.text}
         self.editor.notify("textDocument/didOpen", {"textDocument": document})
         self.scene("textDocument/inlineCompletion", f"{spot.path.name}:{spot.line + 1}:{spot.column + 1}")
+        if not self._model["canInfill"]:
+            self.console.print("[yellow]this model has no fill-in-the-middle tokens: it can only chat[/]")
+            return
         where = {"textDocument": {"uri": uri}, "position": spot.position}
         started = time.perf_counter()
         result = self.editor.request("textDocument/inlineCompletion", {**where, "context": {"triggerKind": 1}})
@@ -147,7 +155,7 @@ class Demo:
             text = Text(f"{number + 1:5} │ ", style="dim")
             if number != spot.line:
                 text.append(lines[number], style="default not dim")
-                self.console.print(text, no_wrap=True, crop=self.console.is_terminal, overflow="ignore")
+                self.console.print(text, no_wrap=True, crop=self._fits, overflow="ignore")
                 continue
             head, *more = ghost.split("\n")
             text.append(lines[number][: spot.column], style="default not dim")
@@ -155,7 +163,7 @@ class Demo:
             for line in more:
                 text.append(f"\n      │ {line}", style=GHOST)
             text.append(lines[number][spot.column :], style="default not dim")
-            self.console.print(text, no_wrap=True, crop=self.console.is_terminal, overflow="ignore")
+            self.console.print(text, no_wrap=True, crop=self._fits, overflow="ignore")
 
     def chat(self, question: str) -> None:
         """A question, the answer token by token as the progress notifications bring them."""
@@ -209,4 +217,15 @@ def readable(name: str, value: Any) -> str:
         return f"{value / 2**20:,.0f} MiB"
     if isinstance(value, float):
         return f"{value:.1f}"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return shortened(str(value)) if name.lower().endswith(("path", "file")) else str(value)
+
+
+def shortened(path: str) -> str:
+    """A path as people write it: from the package, or from their home."""
+    package = Path(__file__).parents[2]
+    for start, name in ((package, ""), (Path.home(), "~")):
+        with contextlib.suppress(ValueError):
+            return str(Path(name) / Path(path).relative_to(start))
+    return path

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from botframework import config
-    from botframework.lsp.generate import GenerationLike, House
+    from botframework.lsp.generate import House
     from botframework.lsp.messages import ChatParams
     from botframework.lsp.protocol import DaemonProtocol
 
@@ -28,12 +28,12 @@ class Chat:
         self._house = house
 
     def answer(self, params: ChatParams) -> Awaitable[ChatResult]:
-        """Begin an answer; errors of the model's state are raised at once."""
-        settings = self._house.settings.chat
-        generation = self._house.require_router().chat(chat_request(params, settings))
-        return self._answer(params, generation)
+        """Take the settings of this moment and answer."""
+        return self._answer(params, chat_request(params, self._house.settings.chat))
 
-    async def _answer(self, params: ChatParams, generation: GenerationLike) -> ChatResult:
+    async def _answer(self, params: ChatParams, request: ChatRequest) -> ChatResult:
+        # Begun in here, not before: a task that is cancelled before its first step could not end it.
+        generation = self._house.require_router().chat(request)
         with work_done(self._protocol, params, "Answering"):
             done = await deliver(self._protocol, generation, params.partial_result_token)
         return ChatResult(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from botframework import config
     from botframework.lsp.documents import Documents, Place
-    from botframework.lsp.generate import GenerationLike, House
+    from botframework.lsp.generate import House
     from botframework.lsp.messages import CompleteParams
     from botframework.lsp.protocol import DaemonProtocol
     from botframework.lsp.pulse import Tally
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 CLOSERS = frozenset(")]}>\"'`;:, \t")
 """What editors put after the cursor by themselves; a line whose rest is only this is at its end for the writer."""
+OPENERS = {")": "(", "]": "[", "}": "{", ">": "<"}
+QUOTES = "\"'`"
 CUT_SHORT: frozenset[FinishReason] = frozenset({"length", "deadline"})
 
 
@@ -105,6 +107,9 @@ class Completion:
         except BotframeworkError as error:
             logger.debug("no suggestion: %s", type(error).__name__)
             return _nothing()
+        except Exception:
+            logger.exception("no suggestion, because of a defect")
+            return _nothing()
         finally:
             if self._turns.get(uri) is turn:
                 del self._turns[uri]
@@ -128,11 +133,12 @@ class Completion:
     # --- botframework/complete ----------------------------------------------------------------------------------------
 
     def complete(self, params: CompleteParams) -> Awaitable[CompleteResult]:
-        """Answer ``botframework/complete``; errors of the model's state are raised at once."""
-        generation = self._house.require_router().complete(self._request(params))
-        return self._complete(params, generation)
+        """Answer ``botframework/complete``, with the document's text and the settings of this moment."""
+        return self._complete(params, self._request(params))
 
-    async def _complete(self, params: CompleteParams, generation: GenerationLike) -> CompleteResult:
+    async def _complete(self, params: CompleteParams, request: FimRequest) -> CompleteResult:
+        # Begun in here, not before: a task that is cancelled before its first step could not end it.
+        generation = self._house.require_router().complete(request)
         with work_done(self._protocol, params, "Completing"):
             done = await deliver(self._protocol, generation, params.partial_result_token)
         return CompleteResult(text=done.text, finish_reason=done.finish_reason, usage=done.usage, timings=done.timings)
@@ -208,10 +214,23 @@ def trimmed(text: str, after: str, reason: FinishReason) -> str:
     if len(lines) > 1 and following and following[0] and lines[-1].strip() == following[0]:
         lines.pop()
     text = "\n".join(lines).rstrip()
-    rest = rest_of_line(after).strip()
-    if rest and len(lines) == 1 and text.endswith(rest):
-        # The model wrote on to what already stands after the cursor.
-        text = text.removesuffix(rest)
+    return without_overlap(text, rest_of_line(after).rstrip()) if len(lines) == 1 else text
+
+
+def without_overlap(text: str, rest: str) -> str:
+    """A line without the end that already stands after the cursor; closers stay if the line itself opened them."""
+    if any(char not in CLOSERS for char in rest):
+        return text.removesuffix(rest if text.endswith(rest) else rest.lstrip())
+    rest = rest.lstrip()
+    for closer in reversed(rest):
+        opener = OPENERS.get(closer, "")
+        if opener:
+            is_own = text.count(closer) <= text.count(opener)
+        else:
+            is_own = closer in QUOTES and text.count(closer) % 2 == 0
+        if not text.endswith(closer) or is_own:
+            break
+        text = text[:-1]
     return text
 
 

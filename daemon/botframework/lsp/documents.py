@@ -59,9 +59,8 @@ def _line_starts(text: str) -> list[int]:
 class Document:
     """One open document."""
 
-    def __init__(self, uri: str, language: str, version: int, text: str) -> None:
+    def __init__(self, uri: str, version: int, text: str) -> None:
         self.uri = uri
-        self.language = language
         self.version = version
         self.text = text
         self._starts = _line_starts(text)
@@ -161,13 +160,13 @@ class Documents:
         """The open document, or None; also None for one that is too large to follow."""
         return self._open.get(uri)
 
-    def open(self, uri: str, language: str, version: int, text: str) -> None:
+    def open(self, uri: str, version: int, text: str) -> None:
         """The client shows a document; from now on its text is what the client says, not what the disk says."""
         self.close(uri)
         if self._too_large(len(text)):
             logger.warning("a document of %d characters is not followed: too large", len(text))
             return
-        self._open[uri] = Document(uri, language, version, text)
+        self._open[uri] = Document(uri, version, text)
         self._chars += len(text)
 
     def close(self, uri: str) -> None:

@@ -158,7 +158,7 @@ class DaemonProtocol(LanguageServerProtocol):
             raise ServerNotInitialized("initialize must be the first request")
         elif cancelled_at is not None and time.monotonic() - cancelled_at <= CANCEL_MEMORY_S:
             raise RequestCancelled("cancelled by the client")
-        if len(self._in_flight) >= MAX_IN_FLIGHT:
+        if len(self._in_flight) >= MAX_IN_FLIGHT and method != types.SHUTDOWN:
             raise ServerBusy(f"{MAX_IN_FLIGHT} requests are being worked on", retryAfterMs=BUSY_RETRY_MS)
 
     def _handle_notice(self, method: str, params: Any) -> None:

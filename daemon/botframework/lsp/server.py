@@ -304,7 +304,7 @@ class Daemon:
 
     def _did_open(self, params: types.DidOpenTextDocumentParams) -> None:
         item = params.text_document
-        self._documents.open(item.uri, str(item.language_id), item.version, item.text)
+        self._documents.open(item.uri, item.version, item.text)
 
     def _did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         uri = params.text_document.uri
@@ -357,11 +357,16 @@ def serve(
     watch: ParentWatch | None = None,
     logs: Logs | None = None,
 ) -> int:
-    """Run a daemon on two descriptors; returns the exit code when it is over."""
+    """Run a daemon on two descriptors and end the process with its exit code."""
 
     async def main() -> int:
         configuration = Configuration(layers, problems)
         daemon = Daemon(configuration, router_factory=router_factory, watch=watch, logs=logs)
-        return await daemon.run(stdin, stdout)
+        code = await daemon.run(stdin, stdout)
+        if logs is not None:
+            logs.flush()
+        # Not by returning: asyncio would wait for threads that read a slow disk, and the reader's thread waits for
+        # bytes that will not come. Nothing is left that an orderly end would do.
+        return exit_now(code)
 
     return asyncio.run(main())

@@ -35,7 +35,7 @@ MAX_WAITING_BYTES = 2 * 64 * 1024 * 1024
 """Two of the largest messages: the one being handled and the one behind it."""
 DRAIN_SLICE = 64
 """Messages handled before other events of the loop get their turn."""
-EOF_GRACE_S = 0.12
+EOF_GRACE_S = 0.1
 """What the loop gets to stop in good order after end-of-file; both processes are promised to be gone after 0.2 s."""
 HANGUP_POLL_S = 0.05
 
@@ -104,8 +104,11 @@ class StdinReader(threading.Thread):
 
     def run(self) -> None:
         """Read until end-of-file or an absurd length, then see that the process ends."""
-        with contextlib.suppress(RuntimeError):  # The loop is closed: the process is on its way out.
+        try:
             self._read_all()
+        except Exception:  # Without this thread nobody would see the client's end.
+            logger.exception("reading from the client failed")
+        with contextlib.suppress(RuntimeError):  # The loop is closed: the process is on its way out.
             self._loop.call_soon_threadsafe(self._on_eof)
         time.sleep(EOF_GRACE_S)
         self._leave()
@@ -277,10 +280,14 @@ class StdoutPump(threading.Thread):
     def run(self) -> None:
         """Write for ever."""
         while True:
-            frames, size = self._take()
             try:
+                frames, size = self._take()
                 self._write(memoryview(b"".join(frames)))
             except OSError:
+                self._on_broken()
+                return
+            except Exception:  # A client that hears nothing any more is worse off than one whose server ended.
+                logger.exception("writing to the client failed")
                 self._on_broken()
                 return
             with self._changed:

@@ -55,6 +55,7 @@ class ClientLink:
     """One connection of a daemon, as the worker sees it."""
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Made in the link thread."""
         self.number = number
         self.keep_alive_s = 0.0
         self.has_greeted = False
@@ -62,6 +63,7 @@ class ClientLink:
         """Unanswered requests by id."""
         self.connection: link.Connection[wire.ToWorker]
         self._loop = loop
+        self._thread = threading.get_ident()
 
     @property
     def is_behind(self) -> bool:
@@ -72,7 +74,11 @@ class ClientLink:
         """Queue a message; any thread. The answer of a request also ends the request."""
         if isinstance(message, wire.Done | wire.Failure):
             self.jobs.pop(message.id, None)
-        self._loop.call_soon_threadsafe(self._write, link.encode(message))
+        frame = link.encode(message)
+        if threading.get_ident() == self._thread:
+            self._write(frame)
+        else:
+            self._loop.call_soon_threadsafe(self._write, frame)
 
     def _write(self, frame: bytes) -> None:
         self.connection.send_frame(frame)

@@ -222,7 +222,7 @@ class Model:
         if not self.pointer:
             if cancelled.is_set():
                 raise RequestCancelled("loading was cancelled")
-            raise _why("llama.cpp could not load the model", path=path)
+            raise _why(f"{path}: llama.cpp could not load the model", path=path)
         vocab = lib.llama_model_get_vocab(self.pointer)
         if not vocab:
             raise ModelCorrupt("the model has no vocabulary", path=path)

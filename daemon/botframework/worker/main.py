@@ -7,7 +7,6 @@ watchdog ends the process when a llama.cpp call hangs. A fourth renders and toke
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import os
 import queue
@@ -16,6 +15,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
 
 from botframework import config, process
 from botframework.errors import (
@@ -47,8 +48,8 @@ MAX_UNANSWERED_PER_CLIENT = 32
 """Half of it, so that one connection cannot fill the queue alone."""
 RETRY_AFTER_MS = 250
 """About the time of one short completion."""
-DEVICES_MAX_AGE_S = 1.0
-"""Asking a driver for its free memory may cost a millisecond."""
+MEMORY_MAX_AGE_S = 0.5
+"""Asking a driver for its free memory may cost a millisecond, and a heartbeat comes every two seconds."""
 
 
 class Worker:
@@ -64,7 +65,8 @@ class Worker:
         self._scheduler: Scheduler | None = None
         self._engine: Engine | None = None
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self._devices: tuple[float, tuple[wire.Device, ...]] = (0.0, ())
+        self._memory: tuple[float, int, tuple[wire.Device, ...]] = (0.0, 0, ())
+        """When memory was last measured, our own in bytes, and that of the GPUs."""
 
     def run(self, adopted: socket.socket | None) -> None:
         """Serve until nobody needs us."""
@@ -181,18 +183,20 @@ class Worker:
 
     def _stats(self, client: ClientLink, number: int) -> wire.Stats:
         figures = self._scheduler.figures(client) if self._scheduler is not None else Figures()
-        asked_at, devices = self._devices
-        if self._outcome is not None and time.monotonic() - asked_at > DEVICES_MAX_AGE_S:
-            from botframework.worker import llama
+        measured_at, rss_bytes, devices = self._memory
+        if time.monotonic() - measured_at > MEMORY_MAX_AGE_S:
+            rss_bytes = process.rss_bytes()
+            if self._outcome is not None:
+                from botframework.worker import llama
 
-            devices = tuple(device for device in llama.devices() if device.kind != "cpu")
-            self._devices = (time.monotonic(), devices)
+                devices = tuple(device for device in llama.devices() if device.kind != "cpu")
+            self._memory = (time.monotonic(), rss_bytes, devices)
         return wire.Stats(
             id=number,
-            rss_bytes=process.rss_bytes(),
+            rss_bytes=rss_bytes,
             clients=len(self._clients),
             devices=devices,
-            **dataclasses.asdict(figures),
+            **msgspec.structs.asdict(figures),
         )
 
     def _end(self) -> NoReturn:

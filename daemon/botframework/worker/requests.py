@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import enum
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from botframework.wire import messages as wire
 from botframework.worker.sampling import StopScanner, Utf8Stream
@@ -22,8 +23,7 @@ PRIORITIES: tuple[wire.Priority, ...] = ("completion", "edit", "chat", "backgrou
 """Best first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(msgspec.Struct, frozen=True):
     """The part of `wire.Stats` that the scheduler knows, under the same names."""
 
     kv_tokens: int = 0

@@ -180,7 +180,9 @@ class Scheduler:
                 if job.generated:
                     self._end(job, "deadline")
                 else:
-                    self._fail(job, DeadlineExceeded(f"no token within {job.request.deadline_ms} ms"))
+                    # What was read of the prompt is kept: the next keystroke goes on from there.
+                    late = DeadlineExceeded(f"no token within {job.request.deadline_ms} ms")
+                    self._fail(job, late, keep=bool(job.owner[1]))
 
     def _admit(self) -> None:
         """Give sequences to those who wait, best priority first, connections in turn."""
@@ -355,8 +357,8 @@ class Scheduler:
         self._leave(job, keep=bool(job.owner[1]))
         job.finish(reason, evaluated)
 
-    def _fail(self, job: Job, error: BotframeworkError) -> None:
-        self._leave(job, keep=False)
+    def _fail(self, job: Job, error: BotframeworkError, *, keep: bool = False) -> None:
+        self._leave(job, keep=keep)
         job.fail(error)
 
     def _leave(self, job: Job, *, keep: bool) -> None:
