@@ -120,7 +120,7 @@ async def test_two_hundred_cancels(home: Path, models: Models) -> None:
 
 async def test_cancel_inside_a_prompt(home: Path, models: Models) -> None:
     """A cancel reaches the engine inside the reading of a long prompt: it is free long before the prompt is read."""
-    question = [{"role": "user", "content": "what is this? " * 700}]
+    question = [{"role": "user", "content": "what is this? " * 150}]
     async with ready_daemon(home, models.slow) as client, observer(home) as engine:
         whole = await client.request("botframework/chat", {"messages": question, "maxTokens": 1}, timeout_s=PATIENCE_S)
         number = await client.post("botframework/chat", {"messages": question})
