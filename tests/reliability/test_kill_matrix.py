@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import statistics
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from support.real_daemon import Models
 
     State = Callable[[LspClient], Awaitable[object]]
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through pidfd and /proc")
 
 AT_ONCE_S = 0.2
 POLLED_S = 1.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from support.real_daemon import HELLO, be_ready, daemon, ready_daemon, start_cha
 if TYPE_CHECKING:
     from support.lsp_client import LspClient
     from support.real_daemon import Models
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through pidfd and /proc")
 
 PROMISE_S = 1.8
 """An editor waits 2.0 s."""

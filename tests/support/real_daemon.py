@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import struct
 import sys
-import termios
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,13 +54,13 @@ class Models:
 
     @functools.cached_property
     def loud(self) -> Path:
-        """As tiny, but many of its tokens are a thousand characters long: a few thousand of them fill every buffer."""
+        """As tiny, but many of its tokens are four thousand characters long: a thousand of them fill every buffer."""
         gguf = tiny_llama_file(n_ctx_train=8_192)
         key = "tokenizer.ggml.tokens"
         tokens = list(next(value for name, _, value in gguf.metadata if name == key)[1])
         # The letters of bytes beyond ASCII, which the tests' prompts do not need.
         for number in range(128, 256):
-            tokens[number] = f"[{number}{'x' * 1_000}]"
+            tokens[number] = f"[{number}{'x' * 4_000}]"
         gguf.put(key, ValueType.ARRAY, (ValueType.STRING, tokens))
         return gguf.write(self._folder / "loud.gguf")
 
@@ -158,6 +156,9 @@ async def until_blocked(client: LspClient) -> None:
 
 
 def _waiting_bytes(descriptor: int) -> int:
+    import fcntl  # not on Windows, where the tests that need this are skipped
+    import termios
+
     found: Sequence[int] = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))
     return found[0]
 
