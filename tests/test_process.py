@@ -14,6 +14,7 @@ import pytest
 
 from botframework import process
 from botframework.process import identity
+from botframework.process.streams import is_abandoned
 
 DEADLINE_S = 10.0
 
@@ -395,3 +396,17 @@ def test_lock_that_cannot_be(tmp_path: Path) -> None:
     for name in ("absent/lock", "link"):
         with pytest.raises(OSError, match=name):
             process.FileLock(tmp_path / name).try_acquire()
+
+
+def test_an_editor_that_died_during_our_start_is_noticed() -> None:
+    """A pipe whose last writer is gone is abandoned, unless something is still in it; one with a writer is not."""
+    reading, writing = os.pipe()
+    assert not is_abandoned(reading)
+
+    os.write(writing, b"x")
+    os.close(writing)
+    assert not is_abandoned(reading)
+
+    os.read(reading, 1)
+    assert is_abandoned(reading)
+    os.close(reading)

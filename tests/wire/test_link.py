@@ -46,7 +46,18 @@ def test_a_giant_message_is_not_sent() -> None:
         link.encode(wire.FimRequest(id=1, prefix="x" * link.MAX_FRAME))
 
 
-@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x81\xa1t\xa5never", b"\x81\xa1t\xa5hello", b"\x93\x01\x02\x03"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        b"\x81\xa1t\xa5never",
+        b"\x81\xa1t\xa5hello",
+        b"\x93\x01\x02\x03",
+        pytest.param(b"\x83\xa1t\xa5close\xa2id\x01\xa7session\xa2\xff\xfe", id="text-that-is-not-utf-8"),
+        pytest.param(b"\x82\xa1t\xa5stats\xa1x" + b"\x91" * 100_000 + b"\x01", id="deeply-nested"),
+    ],
+)
 def test_a_foreign_body_is_a_wire_error(body: bytes) -> None:
     """Bytes that are no message of the union raise `WireError`, whatever they are."""
     with pytest.raises(WireError):

@@ -52,3 +52,14 @@ def test_the_thread_comes_back() -> None:
     clock.now += RECOVERY_S + 1
 
     assert fed(governor, [0.02]) == [2]
+
+
+def test_a_competitor_that_stays_costs_the_thread_again() -> None:
+    """The slow steps of a trial in vain do not become what is usual for the count that was tried."""
+    clock = Clock()
+    governor = ThreadGovernor(2, clock=clock)
+    fed(governor, [0.02] * 20 + [0.5] * 4)
+
+    clock.now += RECOVERY_S + 1
+
+    assert fed(governor, [0.04] + [0.5] * 30) == [2, 1]

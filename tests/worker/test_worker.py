@@ -320,6 +320,35 @@ async def test_a_hung_call_ends_the_worker_by_its_own_watchdog(runtime_dir: Path
     assert "did not come back" in record.last_words
 
 
+PONDERING = """
+import time
+from botframework.worker import llama, watchdog
+watchdog.HANG_LIMIT_S, watchdog.HANG_FACTOR = 2.0, 0.0
+really_decode = llama.Context.decode_chunk
+def decode_chunk(self, sequence, start, tokens, *, output):
+    if len(tokens) == 9:
+        time.sleep(1.0)
+    return really_decode(self, sequence, start, tokens, output=output)
+llama.Context.decode_chunk = decode_chunk
+"""
+
+
+async def test_a_worker_that_was_stopped_does_not_hang(runtime_dir: Path, tiny_model: Path) -> None:
+    """Time in which the whole process stood still (a frozen container) is no sign of a hung call."""
+    async with worker_process(runtime_dir, code=PONDERING) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        number = client.ask("\x01" * 6, max_tokens=1, fingerprint=b"p" * 16)
+        async with asyncio.timeout(10):
+            while not ((record := read_flight(worker.flight_path)) and record.fingerprints):
+                await client.stats()
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        await asyncio.sleep(3.0)  # Longer than a call may take.
+        os.kill(worker.process.pid, signal.SIGCONT)
+
+        await client.done(number)
+
+
 ASSERTING = """
 import ctypes
 from botframework.worker import llama
@@ -457,3 +486,142 @@ async def test_a_long_chat_drops_its_oldest_turns(runtime_dir: Path, tiny_model:
     assert trimmed.dropped_messages % 2 == 0
     assert refused.kind == "ContextOverflow"
     assert refused.data["promptTokens"] > refused.data["contextTokens"]
+
+
+async def test_a_chat_with_a_foreign_token_is_refused_too(runtime_dir: Path, tiny_model: Path) -> None:
+    """The limits of the vocabulary hold for chats as they do for completions."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        refused = await client.failure(client.chat("x", sampling=wire.Sampling(logit_bias={"9999999": 1.0})))
+        await client.done(client.chat("x", max_tokens=2))
+
+    assert refused.kind == "InvalidParams"
+    assert "9999999" in refused.message
+
+
+async def test_a_refused_twin_leaves_the_first_request_alone(runtime_dir: Path, slow_model: Path) -> None:
+    """A second request with an id in use is refused; the first one still counts and can still be cancelled."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(slow_model))
+        for _ in range(2):
+            client.send(wire.FimRequest(id=900, prefix="x", max_tokens=1_500))
+        refused = await client.failure(900)
+        client.send(wire.Cancel(id=900))
+        done = await client.wait_for(lambda message: isinstance(message, wire.Done) and message.id == 900)
+
+    assert refused.kind == "InvalidRequest"
+    assert done.finish_reason == "cancelled"
+
+
+async def test_a_failed_load_is_not_kept_alive(runtime_dir: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """A worker without a model ends at once, however long its client wanted it to stay: the next one may succeed."""
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(tiny_model.read_bytes()[:20_000])
+    async with worker_process(runtime_dir, keep_alive_s=60.0) as worker:
+        worker.first.send(load_model(broken))
+        await worker.first.wait_type(wire.LoadFailed)
+
+        assert await worker.exit_code(10) == 0
+
+
+async def test_only_who_asked_for_the_model_hears_of_it_and_once(runtime_dir: Path, slow_model: Path) -> None:
+    """A connection that has not asked yet is told nothing of the loading, and then the outcome once."""
+    async with worker_process(runtime_dir) as worker:
+        other = await worker.connect()
+        await other.shake_hands()
+        await worker.first.greet(load_model(slow_model))
+        await other.stats()
+        before = [message for message in other.received if isinstance(message, wire.LoadProgress | wire.Loaded)]
+        await other.greet(load_model(slow_model))
+        await other.stats()
+
+    assert before == []
+    assert sum(isinstance(message, wire.Loaded) for message in other.received) == 1
+
+
+async def test_a_chat_and_a_completion_of_one_name_are_counted_apart(runtime_dir: Path, slow_model: Path) -> None:
+    """Both contexts may hold a session of the same name; each answer counts the tokens read for its own."""
+    async with worker_process(runtime_dir) as worker:
+        client = worker.first
+        await client.greet(load_model(slow_model, n_ctx_chat=4_096))
+        chat = client.chat(LONG * 2, session="s", max_tokens=2)
+        async with asyncio.timeout(30):
+            while (await client.stats()).kv_tokens < 100:
+                pass
+        overtaking = await client.done(client.ask("x = ", session="s", max_tokens=2))
+        overtaken = await client.done(chat)
+
+    assert overtaking.usage.evaluated_tokens == overtaking.usage.prompt_tokens
+    assert overtaken.usage.evaluated_tokens == overtaken.usage.prompt_tokens
+
+
+async def test_many_small_requests_do_not_keep_a_large_one_waiting(runtime_dir: Path, tiny_model: Path) -> None:
+    """A request that needs the cells of others gets them, though another connection always has small ones ready."""
+    async with worker_process(runtime_dir) as worker:
+        flood, victim = worker.first, await worker.connect()
+        # One context of 512 cells, of which the large request needs nearly all.
+        await flood.greet(load_model(tiny_model, n_ctx_fim=512))
+        await victim.greet(load_model(tiny_model, n_ctx_fim=512))
+
+        async def keep_asking() -> None:
+            while True:
+                await flood.end_of(flood.ask("y = ", max_tokens=60))
+
+        tasks = [asyncio.create_task(keep_asking()) for _ in range(3)]
+        await flood.wait_type(wire.Token)
+        done = await victim.done(victim.ask(LONG, max_tokens=500))
+        for task in tasks:
+            task.cancel()
+
+    assert done.finish_reason == "length"
+
+
+async def test_a_flood_of_questions_keeps_nobody_from_computing(runtime_dir: Path, tiny_model: Path) -> None:
+    """Questions about sessions are bounded per connection: too many are refused, and the engine goes on for others."""
+    async with worker_process(runtime_dir) as worker:
+        flood, other = worker.first, await worker.connect()
+        await flood.greet(load_model(tiny_model))
+        await other.greet(load_model(tiny_model))
+        running = other.ask("y", max_tokens=100)
+        for number in range(10_000, 15_000):
+            flood.send(wire.ListSessions(id=number))
+        done = await other.done(running)
+        await flood.wait_for(lambda message: getattr(message, "id", 0) == 14_999)
+        first = await flood.wait_type(wire.Sessions)
+        refused = await flood.wait_type(wire.Failure)
+
+    assert done.usage.completion_tokens == 100
+    assert first.id == 10_000
+    assert refused.kind == "ServerBusy"
+
+
+BREAKING = """
+from botframework.worker import llama, requests
+really_feed, really_sample = requests.Job.feed, llama.Context.sample
+has_ended = [False]
+def feed(self, piece):
+    has_ended[0] = self.generated + 1 >= self.max_tokens
+    return really_feed(self, piece)
+def sample(self, chain, row):
+    if row == 1 and has_ended[0]:
+        raise RuntimeError("the second row is broken")
+    return really_sample(self, chain, row)
+requests.Job.feed, llama.Context.sample = feed, sample
+"""
+
+
+async def test_a_step_that_breaks_gives_nobody_two_answers(runtime_dir: Path, tiny_model: Path) -> None:
+    """When a shared step fails after one of its requests has ended, that one is not answered again."""
+    async with worker_process(runtime_dir, code=BREAKING) as worker:
+        client = worker.first
+        await client.greet(load_model(tiny_model))
+        numbers = [client.ask("x", max_tokens=40), client.ask("y", max_tokens=60)]
+        for number in numbers:
+            await client.end_of(number)
+        await client.done(client.ask("z", max_tokens=3))
+
+    ends = [message.id for message in client.received if isinstance(message, wire.Done | wire.Failure)]
+    assert sorted(ends) == sorted({*ends})
+    assert any(isinstance(message, wire.Failure) for message in client.received)

@@ -85,7 +85,7 @@ class FrameDecoder(Generic[T]):
             try:
                 # A copy, not a view: a bytearray with a live view cannot be shortened below.
                 messages.append(self._decoder.decode(bytes(buffer[start + HEADER_BYTES : end])))
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise WireError(f"a frame of {size} bytes is not a message of this protocol: {error}") from error
             start = end
         del buffer[:start]

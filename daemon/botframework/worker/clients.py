@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from botframework import __version__
@@ -59,6 +60,10 @@ class ClientLink:
         self.number = number
         self.keep_alive_s = 0.0
         self.has_greeted = False
+        self.awaits_model = False
+        """Whether it asked for the model and is to be told how the loading goes."""
+        self.questions: deque[int] = deque()
+        """Ids of unanswered questions about sessions."""
         self.jobs: dict[int, Job] = {}
         """Unanswered requests by id."""
         self.connection: link.Connection[wire.ToWorker]
@@ -74,6 +79,13 @@ class ClientLink:
         """Queue a message; any thread. The answer of a request also ends the request."""
         if isinstance(message, wire.Done | wire.Failure):
             self.jobs.pop(message.id, None)
+        self._send(message)
+
+    def refuse(self, failure: wire.Failure) -> None:
+        """Answer what never became a job; a job that happens to have the same id goes on."""
+        self._send(failure)
+
+    def _send(self, message: wire.Message) -> None:
         frame = link.encode(message)
         if threading.get_ident() == self._thread:
             self._write(frame)
@@ -99,6 +111,8 @@ class Clients:
         self._last_number = 0
         self._hold_until = 0.0
         """Nobody is needed to keep the worker alive before this."""
+        self._is_ending = False
+        """The last message was broadcast: nothing holds the worker but what is still being sent."""
         self._loop = asyncio.new_event_loop()
         self._server: object = None
         self._identity: tuple[int, int] | None = None
@@ -147,14 +161,21 @@ class Clients:
         if fault:
             raise fault[0]
 
-    def broadcast(self, message: wire.Message, *, then_close: bool = False) -> None:
-        """Say something to everybody; any thread."""
+    def broadcast(self, message: wire.Message, *, then_end: bool = False) -> None:
+        """Tell everybody who waits for the model; any thread.
+
+        ``then_end``: tell really everybody, close all connections and end, however long a client wanted us to stay.
+        """
 
         def tell() -> None:
+            self._is_ending = then_end
             for client in list(self._links.values()):
-                client.connection.send(message)
-                if then_close:
+                if client.awaits_model or then_end:
+                    client.connection.send(message)
+                if then_end:
                     client.connection.close()
+            if then_end:
+                self._end_if_alone()
 
         self._loop.call_soon_threadsafe(tell)
 
@@ -204,7 +225,7 @@ class Clients:
         if self._links:
             return
         left = self._hold_until - time.monotonic()
-        if left <= 0:
+        if left <= 0 or self._is_ending:
             self._end()
         else:
             self._loop.call_later(left + 0.01, self._end_if_alone)

@@ -48,6 +48,8 @@ MAX_UNANSWERED_PER_CLIENT = 32
 """Half of it, so that one connection cannot fill the queue alone."""
 RETRY_AFTER_MS = 250
 """About the time of one short completion."""
+PROGRESS_PERIOD_S = 0.1
+"""A person sees no more."""
 MEMORY_MAX_AGE_S = 0.5
 """Asking a driver for its free memory may cost a millisecond, and a heartbeat comes every two seconds."""
 
@@ -61,6 +63,7 @@ class Worker:
         self._load: wire.LoadModel | None = None
         self._loads: queue.SimpleQueue[wire.LoadModel] = queue.SimpleQueue()
         self._fraction = 0.0
+        self._fraction_told_at = 0.0
         self._outcome: wire.Loaded | wire.LoadFailed | None = None
         self._scheduler: Scheduler | None = None
         self._engine: Engine | None = None
@@ -141,14 +144,18 @@ class Worker:
                 )
             )
             return
-        if self._outcome is not None:
-            client.send(self._outcome)
+        if self._outcome is None:
+            client.awaits_model = True
+            return
+        client.send(self._outcome)
+        if isinstance(self._outcome, wire.LoadFailed):
+            client.connection.close()
 
     def _request(self, client: ClientLink, request: wire.FimRequest | wire.ChatRequest) -> None:
         refusal = self._refusal(client, request)
         if refusal is not None:
             kind, message, data = type(refusal).__name__, refusal.message, refusal.data
-            client.send(wire.Failure(id=request.id, kind=kind, message=message, data=data))
+            client.refuse(wire.Failure(id=request.id, kind=kind, message=message, data=data))
             return
         scheduler, engine = self._scheduler, self._engine
         assert scheduler is not None and engine is not None  # noqa: S101, PT018 - or it would have been refused
@@ -173,8 +180,14 @@ class Worker:
         if scheduler is None:
             client.send(wire.Sessions(id=number, sessions=()))
             return
+        if len(client.questions) >= MAX_UNANSWERED_PER_CLIENT:
+            busy = ServerBusy("too many questions are waiting", retryAfterMs=RETRY_AFTER_MS)
+            client.refuse(wire.Failure(id=number, kind=type(busy).__name__, message=busy.message, data=busy.data))
+            return
+        client.questions.append(number)
 
         def answer() -> None:
+            client.questions.popleft()
             if close is not None:
                 scheduler.close_session(client, close)
             client.send(wire.Sessions(id=number, sessions=scheduler.sessions(client)))
@@ -207,14 +220,16 @@ class Worker:
     # --- the main thread ----------------------------------------------------------------------------------------------
 
     def _progress(self, fraction: float) -> bool:
-        if fraction - self._fraction >= 0.01 or fraction >= 1.0:
-            self._fraction = fraction
+        self._fraction = fraction
+        now = time.monotonic()
+        if now - self._fraction_told_at >= PROGRESS_PERIOD_S or fraction >= 1.0:
+            self._fraction_told_at = now
             self._clients.broadcast(wire.LoadProgress(fraction=fraction))
         return True
 
     def _fail_load(self, error: BotframeworkError) -> NoReturn:
         self._outcome = wire.LoadFailed(kind=type(error).__name__, message=error.message, data=error.data)
-        self._clients.broadcast(self._outcome, then_close=True)
+        self._clients.broadcast(self._outcome, then_end=True)
         while True:  # The link thread ends the process with the last connection.
             time.sleep(60)
 

@@ -103,9 +103,9 @@ class Job:
         """Add stop strings that the model needs; before the first token."""
         self._stops = StopScanner((*self.request.stop, *stops))
 
-    def begin(self, sequence: KvSequence, prompt: list[int], chain: SamplerChain) -> None:
+    def begin(self, sequence: KvSequence, prompt: list[int]) -> None:
         """Take a leased sequence: reading the prompt can start."""
-        self.sequence, self.prompt, self.chain = sequence, prompt, chain
+        self.sequence, self.prompt = sequence, prompt
         self.cached = len(sequence.tokens)
         self.phase = Phase.PREFILL
         self._started = time.monotonic()

@@ -58,7 +58,8 @@ class Scheduler:
         self._prefilled_last = False
         self._has_new_room = False
         """Somebody left since those who wait were last looked at."""
-        self._read_since_answer: dict[Owner, int] = {}
+        self._read_since_answer: dict[tuple[Owner, bool], int] = {}
+        """Prompt tokens by session and whether it is the completion context's: the name may be used in both."""
         self._abort_lock = threading.Lock()
         self._abortable: tuple[Job, Lane] | None = None
         """The job whose prompt alone is in the running call; only such a call may be aborted."""
@@ -123,8 +124,7 @@ class Scheduler:
         self._clients.pop(client.number, None)
         self._turns.pop(client.number, None)
         self.last_first_token_ms.pop(client.number, None)
-        for owner in [owner for owner in self._read_since_answer if owner[0] == client.number]:
-            del self._read_since_answer[owner]
+        self._read_since_answer = {k: n for k, n in self._read_since_answer.items() if k[0][0] != client.number}
         for lane in self._engine.lanes:
             lane.pool.close_connection(client.number)
 
@@ -150,21 +150,23 @@ class Scheduler:
             self._end(job, "cancelled")
         for lane in self._engine.lanes:
             lane.pool.close(owner)
-        self._read_since_answer.pop(owner, None)
+        for is_fim in (True, False):
+            self._read_since_answer.pop((owner, is_fim), None)
 
     def _take_events(self) -> None:
         has_work = self._has_new_room or bool(self._runnable())
         timeout = 0.0 if has_work else self._until_next_deadline()
-        try:
-            while True:
+        # No more than have come by now: whoever posts without a pause must not keep everybody from computing.
+        for _ in range(max(1, self._inbox.qsize())):
+            try:
                 event = self._inbox.get(block=timeout != 0.0, timeout=timeout)
-                try:
-                    event()
-                except Exception:
-                    log.exception("an event failed")
-                timeout = 0.0
-        except queue.Empty:
-            pass
+            except queue.Empty:
+                return
+            try:
+                event()
+            except Exception:
+                log.exception("an event failed")
+            timeout = 0.0
 
     def _until_next_deadline(self) -> float | None:
         deadlines = [job.deadline for job in self._jobs if job.deadline is not None]
@@ -188,7 +190,10 @@ class Scheduler:
         """Give sequences to those who wait, best priority first, connections in turn."""
         self._has_new_room = False
         waiting = [job for job in self._jobs if job.phase is Phase.WAITING]
+        held: set[bool] = set()
         for job in sorted(waiting, key=lambda job: (job.priority, self._turn(job), job.arrived)):
+            if job.is_fim in held:
+                continue
             try:
                 self._start(job)
             except BotframeworkError as error:
@@ -196,12 +201,23 @@ class Scheduler:
             except Exception as error:
                 log.exception("a request could not be started")
                 self._fail(job, BotframeworkError(f"the request could not be started: {error}"))
+            if job.phase is Phase.WAITING and self._is_starved(job):
+                held.add(job.is_fim)  # Or small requests would for ever take the cells that a large one waits for.
+
+    def _is_starved(self, job: Job) -> bool:
+        """Whether others alone have kept a job from starting for too long."""
+        running = [other.client for other in self._jobs if other.sequence is not None and other.is_fim == job.is_fim]
+        # One who does not read may hold cells for long: nobody else should wait for that.
+        excused = any(client is job.client or client.is_behind for client in running)
+        return time.monotonic() - job.arrived > STARVATION_S and not excused
 
     def _start(self, job: Job) -> None:
         vocab = self._engine.model.vocab
         lane = self._lane(job)
-        if job.prompt is None:
+        if job.chain is None:
             sampling.validate(job.request.sampling, vocab.size)
+            job.chain = SamplerChain(vocab, sampling.chain_spec(job.request.sampling))
+        if job.prompt is None:
             if not isinstance(job.request, wire.FimRequest):
                 raise InvalidParams("a chat came without its prompt")
             job.prompt = self._engine.fim_prompt(job.request)
@@ -209,7 +225,7 @@ class Scheduler:
         sequence = lane.pool.acquire(job.owner, job.prompt, job.max_tokens, share=share)
         if sequence is not None:
             job.max_tokens = min(job.max_tokens, lane.pool.sequence_limit - len(job.prompt))
-            job.begin(sequence, job.prompt, SamplerChain(vocab, sampling.chain_spec(job.request.sampling)))
+            job.begin(sequence, job.prompt)
 
     def _runnable(self) -> list[Job]:
         return [job for job in self._jobs if job.phase in (Phase.PREFILL, Phase.GENERATE) and not job.client.is_behind]
@@ -237,12 +253,15 @@ class Scheduler:
             else:
                 self._prefill(chosen[0])
         except BotframeworkError as error:
-            for job in chosen:
-                self._fail(job, error)
+            self._fail_step(chosen, error)
         except Exception as error:
             log.exception("a step failed")
-            for job in chosen:
-                self._fail(job, BotframeworkError(f"the step failed: {error}"))
+            self._fail_step(chosen, BotframeworkError(f"the step failed: {error}"))
+
+    def _fail_step(self, jobs: list[Job], error: BotframeworkError) -> None:
+        for job in jobs:
+            if job in self._jobs:  # Others of the step may have had their answer before it failed.
+                self._fail(job, error)
 
     def _level(self, levels: set[int]) -> int:
         """Choose the best level, or one that was passed over for too long."""
@@ -287,7 +306,8 @@ class Scheduler:
         sequence.tokens += chunk
         job.evaluated += len(chunk)
         if job.owner[1]:
-            self._read_since_answer[job.owner] = self._read_since_answer.get(job.owner, 0) + len(chunk)
+            key = (job.owner, job.is_fim)
+            self._read_since_answer[key] = self._read_since_answer.get(key, 0) + len(chunk)
         if is_last:
             self._accept(job, lane, lane.context.sample(job.chain, len(chunk) - 1))
 
@@ -351,9 +371,10 @@ class Scheduler:
             self._end(job, "length")
 
     def _end(self, job: Job, reason: wire.FinishReason) -> None:
-        evaluated = self._read_since_answer.get(job.owner, 0) if job.owner[1] else job.evaluated
+        key = (job.owner, job.is_fim)
+        evaluated = self._read_since_answer.get(key, 0) if job.owner[1] else job.evaluated
         if reason != "cancelled":
-            self._read_since_answer.pop(job.owner, None)
+            self._read_since_answer.pop(key, None)
         self._leave(job, keep=bool(job.owner[1]))
         job.finish(reason, evaluated)
 

@@ -35,7 +35,8 @@ class ThreadGovernor:
         """The count chosen at load."""
         self.n_threads = n_threads
         self._clock = clock
-        self._usual: deque[float] = deque(maxlen=WINDOW_STEPS)
+        self._usual: dict[int, deque[float]] = {}
+        """By thread count: after a trial in vain the slow steps of the trial must not have become the usual ones."""
         self._recent: deque[bool] = deque(maxlen=RECENT_STEPS)
         self._lowered_at = 0.0
 
@@ -43,13 +44,14 @@ class ThreadGovernor:
         """Take the duration of one step; the new thread count if it should change."""
         if self.n_threads < self.wanted and self._clock() - self._lowered_at > RECOVERY_S:
             return self._change(self.wanted)
-        if len(self._usual) < MIN_STEPS:
-            self._usual.append(step_s)
+        usual = self._usual.setdefault(self.n_threads, deque(maxlen=WINDOW_STEPS))
+        if len(usual) < MIN_STEPS:
+            usual.append(step_s)
             return None
-        slow = step_s > SLOW_FACTOR * statistics.median(self._usual)
+        slow = step_s > SLOW_FACTOR * statistics.median(usual)
         self._recent.append(slow)
         if not slow:  # Slow steps must not become the usual.
-            self._usual.append(step_s)
+            usual.append(step_s)
         if sum(self._recent) >= SLOW_STEPS and self.n_threads > 1:
             return self._change(self.n_threads - 1)
         return None
@@ -57,6 +59,5 @@ class ThreadGovernor:
     def _change(self, n_threads: int) -> int:
         self.n_threads = n_threads
         self._lowered_at = self._clock()
-        self._usual.clear()
         self._recent.clear()
         return n_threads

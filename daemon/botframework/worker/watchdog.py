@@ -46,8 +46,12 @@ class Watchdog:
 
     def _watch(self) -> None:
         tick = threading.Event()
+        watched, ticks = 0.0, 0
         while not tick.wait(_POLL_S):
             began = self._began
-            if began and time.monotonic() - began > self.limit_s:
+            ticks = ticks + 1 if began and began == watched else 0
+            watched = began
+            # Counted, not measured: a process that was stopped for a while (a frozen container) does not hang.
+            if ticks * _POLL_S > self.limit_s:
                 self._flight.set_last_words(f"a llama.cpp call did not come back within {self.limit_s:.0f} s")
                 os._exit(EXIT_CODE)
