@@ -49,14 +49,14 @@ def remark(tokens: int) -> str:
     return f"Planned were {PLANNED // 1_000_000} M: the clock ended the run at {100 * tokens / PLANNED:.0f} % of that."
 
 
-def verdict(scores: dict[str, dict[str, float]], order: str) -> str:
+def verdict(scores: dict[str, dict[str, float]], order: str, typed: str) -> str:
     """The comparison with the baseline in words, whichever way it went."""
-    model, base = scores[order], scores["baseline"]
+    model, base = scores[f"{order}_typed_after" if typed == "after" else order], scores["baseline"]
     words = []
     for key, name in (("exact", "exact matches"), ("prefix4", "first four characters")):
         side = "above" if model[key] > base[key] else "below" if model[key] < base[key] else "level with"
         words.append(f"{side} the baseline in {name} ({model[key]:.1f} against {base[key]:.1f} %)")
-    return f"In the order it asks for, with the prompt as usual, the model is {' and '.join(words)}."
+    return f"Asked as its metadata says, the model is {' and '.join(words)}."
 
 
 def write(path: Path, work: Path, results: dict[str, Any]) -> None:
@@ -71,12 +71,13 @@ def write(path: Path, work: Path, results: dict[str, Any]) -> None:
     figures |= {key: f"{results[key]:,}" for key in ("bytes", "tokens", "bits_per_byte_bytes")}
     figures |= {
         "order": results["order"],
+        "typed": results["typed"],
         "holes": str(results["holes"]),
         "inside_word_holes": str(results["inside_word_holes"]),
         "tokens_differ": str(results["tokens_differ"]),
         "bits_per_byte": f"{results['bits_per_byte']:.3f}",
         "table": "\n".join(rows),
-        "verdict": verdict(scores, results["order"]),
+        "verdict": verdict(scores, results["order"], results["typed"]),
         "remark": remark(results["tokens"]),
         "batch": STEP_TOKENS,
     }

@@ -32,6 +32,8 @@ FIRST_CONNECTION_S = 10.0
 """A worker that nobody connects to was started in vain."""
 DROP_BYTES = 4 * 1024 * 1024
 """A client with so much untaken does not read at all; its generations were paused long before."""
+FAREWELL_S = 1.0
+"""For the last message to be taken."""
 MAX_KEEP_ALIVE_S = 86_400.0
 """A day; a worker is not a service."""
 
@@ -176,6 +178,8 @@ class Clients:
                     client.connection.close()
             if then_end:
                 self._end_if_alone()
+                # A peer that does not even take this must not hold a dead worker.
+                self._loop.call_later(FAREWELL_S, self._end)
 
         self._loop.call_soon_threadsafe(tell)
 
@@ -202,10 +206,10 @@ class Clients:
 
     def _received(self, client: ClientLink, message: wire.ToWorker) -> None:
         if isinstance(message, wire.Hello):
-            client.has_greeted = True
+            client.has_greeted = message.protocol == wire.PROTOCOL_VERSION
             client.keep_alive_s = max(0.0, min(message.keep_alive_s, MAX_KEEP_ALIVE_S))
             client.send(wire.Welcome(protocol=wire.PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
-            if message.protocol != wire.PROTOCOL_VERSION:  # The welcome tells the daemon why.
+            if not client.has_greeted:  # The welcome tells the daemon why.
                 self._loop.call_soon(client.connection.close)
         elif client.has_greeted:
             self._handler.received(client, message)

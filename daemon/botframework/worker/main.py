@@ -85,6 +85,7 @@ class Worker:
         watchdog = Watchdog(self._flight)
         try:
             engine = Engine(load, self._progress)
+            outcome = engine.describe()
         except BotframeworkError as error:
             self._fail_load(error)
         except Exception as error:
@@ -94,8 +95,8 @@ class Worker:
         watchdog.expect(lane.context.n_batch / engine.prefill_tokens_per_s)
         self._engine, self._scheduler = engine, Scheduler(engine, self._flight, watchdog)
         self._flight.set_phase("serving")
-        self._outcome = engine.describe()
-        self._clients.broadcast(self._outcome)
+        self._outcome = outcome
+        self._clients.broadcast(outcome)
         self._scheduler.run()
 
     # --- the link thread ----------------------------------------------------------------------------------------------

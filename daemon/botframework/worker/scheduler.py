@@ -4,8 +4,7 @@ Everything that computes happens in this thread, one llama.cpp call at a time, s
 call is either one decode step (a token for each of several generating sequences) or one micro-batch of one prompt.
 After each call the loop looks at what has arrived: there a completion overtakes a chat and a cancelled request leaves.
 
-Priorities are strict (completion, edit, chat, background), but a level that waits too long gets a step. Within a level
-connections take turns.
+Who is next is decided by `worker.turns`: the best level of priority, and in it the connection that had the least time.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from botframework.wire import messages as wire
 from botframework.worker import sampling
 from botframework.worker.llama import DecodeStatus, SamplerChain
 from botframework.worker.requests import Figures, Job, Phase
+from botframework.worker.turns import STARVATION_S, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STARVATION_S = 0.5
-"""A level that got nothing for so long gets one step: a flood of completions slows a chat down, but never stops it."""
 RATE_WINDOW_S = 1.0
 """The tokens per second of the heartbeat are those of so long."""
 
@@ -50,11 +48,7 @@ class Scheduler:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._jobs: list[Job] = []
         self._clients: dict[int, Client] = {}
-        self._turns: dict[int, int] = {}
-        """When each connection last had its turn, counted in steps."""
-        self._step_count = 0
-        self._passed_over_since: dict[int, float] = {}
-        """By level: since when it could have run and did not."""
+        self._turns = Turns()
         self._prefilled_last = False
         self._has_new_room = False
         """Somebody left since those who wait were last looked at."""
@@ -114,7 +108,11 @@ class Scheduler:
         elif job.failure is not None:
             job.fail(job.failure)
         else:
-            self._clients[job.client.number] = job.client
+            number = job.client.number
+            busy = {other.client.number for other in self._jobs}
+            if number not in busy:
+                self._turns.arrive(number, busy)
+            self._clients[number] = job.client
             self._jobs.append(job)
 
     def client_gone(self, client: Client) -> None:
@@ -122,7 +120,7 @@ class Scheduler:
         for job in [job for job in self._jobs if job.client is client]:
             self._leave(job, keep=False)
         self._clients.pop(client.number, None)
-        self._turns.pop(client.number, None)
+        self._turns.forget(client.number)
         self.last_first_token_ms.pop(client.number, None)
         self._read_since_answer = {k: n for k, n in self._read_since_answer.items() if k[0][0] != client.number}
         for lane in self._engine.lanes:
@@ -235,17 +233,18 @@ class Scheduler:
         runnable = self._runnable()
         if not runnable:
             return
-        level = self._level({job.priority for job in runnable})
+        level = self._turns.level({job.priority for job in runnable})
         jobs = sorted(
             (job for job in runnable if job.priority == level), key=lambda job: (self._turn(job), job.arrived)
         )
         jobs = [job for job in jobs if job.is_fim == jobs[0].is_fim]
-        prefilling = [job for job in jobs if job.phase is Phase.PREFILL]
         generating = [job for job in jobs if job.phase is Phase.GENERATE]
-        self._step_count += 1
         rows = self._rows(generating)
-        # Alternate, so that a new prompt does not silence the answers, nor the answers keep it waiting.
-        chosen = prefilling[:1] if prefilling and not (generating and self._prefilled_last) else rows
+        # Whose turn it is decides what is computed; within a connection prompts and answers alternate.
+        own = [job for job in jobs if job.client is jobs[0].client]
+        prefilling = [job for job in own if job.phase is Phase.PREFILL]
+        answers_wait = len(prefilling) < len(own) and self._prefilled_last
+        chosen = prefilling[:1] if prefilling and not answers_wait else rows
         self._prefilled_last = chosen is not rows
         try:
             if chosen is rows:
@@ -262,17 +261,6 @@ class Scheduler:
         for job in jobs:
             if job in self._jobs:  # Others of the step may have had their answer before it failed.
                 self._fail(job, error)
-
-    def _level(self, levels: set[int]) -> int:
-        """Choose the best level, or one that was passed over for too long."""
-        now = time.monotonic()
-        self._passed_over_since = {n: since for n, since in self._passed_over_since.items() if n in levels}
-        starving = [n for n, since in self._passed_over_since.items() if now - since > STARVATION_S]
-        chosen = min(starving or levels)
-        self._passed_over_since.pop(chosen, None)
-        for n in levels - {chosen}:
-            self._passed_over_since.setdefault(n, now)
-        return chosen
 
     def _rows(self, generating: list[Job]) -> list[Job]:
         """Who shares the next decode step: everybody of one connection, one of each when there are several."""
@@ -331,8 +319,6 @@ class Scheduler:
 
     def _call(self, jobs: list[Job], compute: Callable[[], DecodeStatus]) -> DecodeStatus:
         """Make one llama.cpp call, noted in the flight recorder and watched."""
-        for job in jobs:
-            self._turns[job.client.number] = self._step_count
         began = time.monotonic()
         self._flight.begin_call([job.request.fingerprint for job in jobs])
         self._watchdog.begin()
@@ -341,8 +327,10 @@ class Scheduler:
         finally:
             self._watchdog.end()
             self._flight.end_call()
+            took = time.monotonic() - began
+            self._turns.charge([job.client.number for job in jobs], took)
             for job in jobs:
-                job.spent(time.monotonic() - began)
+                job.spent(took)
 
     @staticmethod
     def _expect_room(status: DecodeStatus) -> None:
@@ -392,8 +380,8 @@ class Scheduler:
         job.chain = None
         job.phase = Phase.ENDED
 
-    def _turn(self, job: Job) -> int:
-        return self._turns.get(job.client.number, 0)
+    def _turn(self, job: Job) -> float:
+        return self._turns.used(job.client.number)
 
     def _lane(self, job: Job) -> Lane:
         return self._engine.lane("fim" if job.is_fim else "chat")

@@ -109,7 +109,7 @@ class SessionPool:
         if sequence is None:
             return None
         wanted = min(len(prompt) + max_tokens, self.sequence_limit)
-        if not self._make_room(wanted, keep=sequence):
+        if not self._make_room(owner, wanted, keep=sequence):
             return None
         if sequence.owner != owner:
             self._forget(sequence)
@@ -128,7 +128,7 @@ class SessionPool:
         end = self._kv.end_of(sequence.number)
         if end > len(sequence.tokens):
             self._cut(sequence, len(sequence.tokens))
-        elif self._kv.end_of(sequence.number) < len(sequence.tokens):
+        else:
             del sequence.tokens[end:]
 
     def close(self, owner: Owner) -> bool:
@@ -160,11 +160,16 @@ class SessionPool:
         idle = [s for s in candidates if not s.busy]
         return min(idle, key=lambda s: (s.owner is not None, s.used_at), default=None)
 
-    def _make_room(self, wanted: int, keep: KvSequence) -> bool:
+    def _make_room(self, owner: Owner, wanted: int, keep: KvSequence) -> bool:
         others = [s for s in self._sequences if s is not keep]
         if sum(s.cells for s in others if s.busy) + wanted > self._kv.n_cells:
             return False
-        idle = sorted((s for s in others if not s.busy and s.tokens), key=lambda s: s.used_at)
+        # A connection's own sessions first, so that no other one pays for it while it can pay itself.
+        mine = owner[0]
+        idle = sorted(
+            (s for s in others if not s.busy and s.tokens),
+            key=lambda s: (s.owner is not None and s.owner[0] != mine, s.used_at),
+        )
         while sum(s.cells for s in others) + wanted > self._kv.n_cells:
             self._forget(idle.pop(0))
         return True
