@@ -13,12 +13,12 @@ endif
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # What needs neither a daemon nor a worker.
-UNIT := $(wildcard tests/test_bootstrap.py tests/test_config.py tests/test_errors.py tests/test_schemas.py \
+UNIT := tests/test_errors.py $(wildcard tests/test_bootstrap.py tests/test_config.py tests/test_schemas.py \
 	tests/layers tests/models/test_gguf.py tests/models/test_hardware.py tests/wire \
 	tests/lsp/test_completion.py tests/lsp/test_documents.py tests/lsp/test_framing.py tests/lsp/test_messages.py \
 	tests/manager/test_ledger.py tests/manager/test_load.py \
 	tests/worker/test_fim.py tests/worker/test_plaintext.py tests/worker/test_sampling.py \
-	tests/worker/test_sessions.py tests/worker/test_threads.py)
+	tests/worker/test_sessions.py tests/worker/test_threads.py tests/worker/test_turns.py)
 
 .PHONY: help setup demo test check types unit bench soak schemas fmt clean
 

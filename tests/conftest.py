@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # `support` is shared test code; with import-mode=importlib the tests folder is on nobody's path.
 sys.path.insert(0, str(Path(__file__).parent))
 
+if TYPE_CHECKING:
+    from support.real_daemon import Models
+
 
 @pytest.fixture
 def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -25,3 +28,20 @@ def runtime_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("BOTFRAMEWORK_RUNTIME_DIR", str(folder))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def home(runtime_dir: Path) -> Iterator[Path]:
+    """A runtime folder; the test fails if a process of it outlives the test."""
+    from support.processes import nothing_left
+
+    with nothing_left(runtime_dir):
+        yield runtime_dir
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Small real models."""
+    from support.real_daemon import Models
+
+    return Models(tmp_path_factory.mktemp("models"))

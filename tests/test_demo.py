@@ -74,5 +74,14 @@ def test_a_model_that_is_not_there(runtime_dir: Path) -> None:
     answer = run_demo("--model", "/nowhere/model.gguf")
 
     assert answer.returncode == 1
-    assert "ModelNotFound" in answer.stdout
-    assert "/nowhere/model.gguf" in answer.stdout
+    assert "ModelNotFound" in answer.stderr
+    assert "/nowhere/model.gguf" in answer.stderr
+
+
+def test_a_picture_that_cannot_be_written(runtime_dir: Path, tmp_path: Path) -> None:
+    """A folder that does not exist is told before the first scene, not after the last."""
+    answer = run_demo("--svg", str(tmp_path / "nowhere" / "demo.svg"))
+
+    assert answer.returncode == 2
+    assert "nowhere" in answer.stderr
+    assert answer.stdout == ""

@@ -2,33 +2,33 @@
 
 ::
 
-    BotframeworkError                       code    http  retry
-    ├── InvalidParams                      -32602    400
-    │   └── ModelCannotInfill              -32602    400
-    ├── InvalidRequest                     -32600    400
-    ├── ServerNotInitialized               -32002    503    yes
-    ├── RequestCancelled                   -32800    499
-    ├── RequestSuperseded                  -32802    409
-    ├── ServerBusy                         -33001    503    yes
-    ├── DeadlineExceeded                   -33002    504    yes
-    ├── ContextOverflow                    -33003    413
-    ├── TemplateError                      -33004    422
-    ├── ConfigError                        -33005    400
+    BotframeworkError                       code  retry
+    ├── InvalidParams                      -32602
+    │   └── ModelCannotInfill              -32602
+    ├── InvalidRequest                     -32600
+    ├── ServerNotInitialized               -32002    yes
+    ├── RequestCancelled                   -32800
+    ├── RequestSuperseded                  -32802
+    ├── ServerBusy                         -33001    yes
+    ├── DeadlineExceeded                   -33002    yes
+    ├── ContextOverflow                    -33003
+    ├── TemplateError                      -33004
+    ├── ConfigError                        -33005
     ├── ModelError
-    │   ├── ModelNotConfigured             -33100    404
-    │   ├── ModelNotFound                  -33101    404
-    │   ├── ModelRefused                   -33102    422
-    │   ├── ModelCorrupt                   -33103    422
-    │   ├── ModelDoesNotFit                -33104    507
-    │   └── ModelLoading                   -33105    503    yes
+    │   ├── ModelNotConfigured             -33100
+    │   ├── ModelNotFound                  -33101
+    │   ├── ModelRefused                   -33102
+    │   ├── ModelCorrupt                   -33103
+    │   ├── ModelDoesNotFit                -33104
+    │   └── ModelLoading                   -33105    yes
     ├── WorkerError
-    │   ├── WorkerCrashed                  -33200    503    yes
-    │   ├── WorkerStartFailed              -33201    503    yes
-    │   ├── WorkerUnavailable              -33202    503
-    │   └── RequestQuarantined             -33203    422
-    └── WireError                          -33300    500
-        ├── FrameTooLarge                  -33301    500
-        └── VersionMismatch                -33302    500
+    │   ├── WorkerCrashed                  -33200    yes
+    │   ├── WorkerStartFailed              -33201    yes
+    │   ├── WorkerUnavailable              -33202
+    │   └── RequestQuarantined             -33203
+    └── WireError                          -33300
+        ├── FrameTooLarge                  -33301
+        └── VersionMismatch                -33302
 
 Codes from -32768 to -32000 are reserved by JSON-RPC and used only with the meaning that JSON-RPC 2.0 or the LSP gives
 them; our own start at -33000. ``retry`` means that the same request may succeed later without being changed.
@@ -45,7 +45,6 @@ class BotframeworkError(Exception):
     """The root. ``data`` travels to the client as JSON-RPC ``error.data``."""
 
     code: ClassVar[int] = JSON_RPC_INTERNAL_ERROR
-    http_status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, **data: Any) -> None:
@@ -58,7 +57,6 @@ class InvalidParams(BotframeworkError):
     """A parameter is missing, of the wrong type or out of its limits; the message names the field and the limits."""
 
     code = -32602
-    http_status = 400
 
 
 class ModelCannotInfill(InvalidParams):
@@ -69,14 +67,12 @@ class InvalidRequest(BotframeworkError):
     """The request is not allowed in the server's present state, or its id is already in use."""
 
     code = -32600
-    http_status = 400
 
 
 class ServerNotInitialized(BotframeworkError):
     """A request came before ``initialize``."""
 
     code = -32002
-    http_status = 503
     retryable = True
 
 
@@ -84,21 +80,18 @@ class RequestCancelled(BotframeworkError):
     """The client cancelled the request."""
 
     code = -32800
-    http_status = 499
 
 
 class RequestSuperseded(BotframeworkError):
     """A newer request of the same document took this one's place."""
 
     code = -32802
-    http_status = 409
 
 
 class ServerBusy(BotframeworkError):
     """A bounded queue is full. ``data.retryAfterMs`` says when to try again."""
 
     code = -33001
-    http_status = 503
     retryable = True
 
 
@@ -106,7 +99,6 @@ class DeadlineExceeded(BotframeworkError):
     """The request's own deadline passed before its first token."""
 
     code = -33002
-    http_status = 504
     retryable = True
 
 
@@ -114,42 +106,36 @@ class ContextOverflow(BotframeworkError):
     """The prompt does not fit. ``data.promptTokens`` and ``data.contextTokens`` give both numbers."""
 
     code = -33003
-    http_status = 413
 
 
 class TemplateError(BotframeworkError):
     """The model's chat template could not be compiled or rendered within its limits."""
 
     code = -33004
-    http_status = 422
 
 
 class ConfigError(BotframeworkError):
     """A setting has a wrong type or value, or came from a source that may not set it."""
 
     code = -33005
-    http_status = 400
 
 
 class ModelError(BotframeworkError):
     """Something about the model file or its loading."""
 
     code = -33100
-    http_status = 422
 
 
 class ModelNotConfigured(ModelError):
     """No model is chosen."""
 
     code = -33100
-    http_status = 404
 
 
 class ModelNotFound(ModelError):
     """The model file does not exist or cannot be read."""
 
     code = -33101
-    http_status = 404
 
 
 class ModelRefused(ModelError):
@@ -168,14 +154,12 @@ class ModelDoesNotFit(ModelError):
     """Not enough memory for the weights or the KV cache."""
 
     code = -33104
-    http_status = 507
 
 
 class ModelLoading(ModelError):
     """The model is not ready yet. ``data.fraction`` tells how far it is."""
 
     code = -33105
-    http_status = 503
     retryable = True
 
 
@@ -183,7 +167,6 @@ class WorkerError(BotframeworkError):
     """Something about the worker process."""
 
     code = -33200
-    http_status = 503
 
 
 class WorkerCrashed(WorkerError):
@@ -210,7 +193,6 @@ class RequestQuarantined(WorkerError):
     """The same request was alone in two fatal computations and is refused for a while (``data.retryAfterMs``)."""
 
     code = -33203
-    http_status = 422
 
 
 class WireError(BotframeworkError):

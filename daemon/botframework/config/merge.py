@@ -215,5 +215,5 @@ def _limits(kind: Any) -> str:
             case _:
                 return "true or false"
 
-    path = " that is an absolute path or the name of a known model" if kind == tree()[0]["model"].type else ""
+    path = " that is an absolute path or begins with ~" if kind == tree()[0]["model"].type else ""
     return words(inspect.type_info(kind)) + path

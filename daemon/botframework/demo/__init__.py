@@ -36,7 +36,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", metavar="FILE", help="a GGUF to use instead of the embedded one")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="also write a picture of the terminal")
     options = parser.parse_args(arguments)
-    console = Console(record=options.svg is not None, highlight=False, width=PICTURE_COLUMNS if options.svg else None)
+    if options.svg is not None and not options.svg.parent.is_dir():
+        parser.error(f"--svg: there is no folder {options.svg.parent}")
+    console = Console(
+        record=bool(options.svg), highlight=False, emoji=False, width=PICTURE_COLUMNS if options.svg else None
+    )
     # -P: the folder that the user stands in may be anyone's, and must not lend us its modules.
     command = [sys.executable, "-P", "-m", "botframework", "--stdio", f"--clientProcessId={os.getpid()}"]
     if options.model:
@@ -53,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         finally:
             code = editor.stop()
     except DemoError as error:
-        console.print(f"[red]demo: {escape(str(error))}[/]", soft_wrap=True)
+        Console(stderr=True, highlight=False).print(f"[red]demo: {escape(str(error))}[/]", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -35,6 +35,7 @@ Penalty = Annotated[float, msgspec.Meta(ge=-2.0, le=2.0)]
 SessionName = Annotated[str, msgspec.Meta(max_length=MAX_SESSION_CHARS)]
 StopString = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_STOP_CHARS)]
 Priority = Literal["completion", "edit", "chat", "background"]
+"""Best first. The editor's own requests are completions and chats; the worker serves all four."""
 FinishReason = Literal["stop", "stopString", "length", "deadline", "cancelled"]
 
 
