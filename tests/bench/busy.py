@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bench.setting import Setting
     from botframework.demo.editor import Editor
 
+PATIENCE_MS = 60_000
+"""The first key reads the whole window, which takes longer than an editor would wait."""
 URI = "file:///bench/typed.py"
 SOURCE = "".join(f"def function_{number}(a, b):\n    return a * {number} + b\n\n\n" for number in range(40))
 TYPED = """\
@@ -62,8 +64,17 @@ class Typist:
             identifier = {"uri": URI, "version": self._version}
             self._editor.notify("textDocument/didChange", {"textDocument": identifier, "contentChanges": [change]})
             line, character = (line + 1, 0) if key == "\n" else (line, character + 1)
-            where = {"textDocument": {"uri": URI}, "position": {"line": line, "character": character}}
-            answers.append(timed(self._editor, "botframework/complete", {**where, "session": URI, "maxTokens": 4}))
+            where: dict[str, object] = {
+                "textDocument": {"uri": URI},
+                "position": {"line": line, "character": character},
+            }
+            answers.append(
+                timed(
+                    self._editor,
+                    "botframework/complete",
+                    {**where, "session": URI, "maxTokens": 4, "deadlineMs": PATIENCE_MS},
+                )
+            )
         self._editor.notify("textDocument/didClose", {"textDocument": {"uri": URI}})
         return answers
 

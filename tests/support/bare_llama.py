@@ -1,6 +1,7 @@
 """llama.cpp alone, as a program: greedy infills with the low-level API and nothing of ours.
 
-Usage: ``bare_llama.py MODEL CHUNK COUNT psm|spm``; standard input is a JSON list of [prefix, suffix], standard output a
+Usage: ``bare_llama.py MODEL CHUNK COUNT psm|spm before|after``; the last word says on which side of the middle's mark
+the typed part of the line stands. Standard input is a JSON list of [prefix, suffix], standard output a
 JSON list of the texts.
 """
 
@@ -47,12 +48,14 @@ def decode(context: Any, tokens: list[int]) -> None:
     assert lib.llama_decode(context, lib.llama_batch_get_one(array, len(tokens))) == 0
 
 
-def infill(model: Any, prefix: str, suffix: str, *, chunk: int, count: int, order: str) -> str:
+def infill(model: Any, prefix: str, suffix: str, *, chunk: int, count: int, order: str, typed: str) -> str:
     """One greedy completion from nothing."""
     vocab = lib.llama_model_get_vocab(model)
     pre, suf, mid = lib.llama_vocab_fim_pre(vocab), lib.llama_vocab_fim_suf(vocab), lib.llama_vocab_fim_mid(vocab)
-    before, after = [pre, *tokenize(vocab, prefix)], [suf, *tokenize(vocab, suffix)]
-    tokens = [*before, *after, mid] if order == "psm" else [*after, *before, mid]
+    line = prefix.rpartition("\n")[2] if typed == "after" else ""
+    lines = prefix.removesuffix(line) if line else prefix
+    before, after = [pre, *tokenize(vocab, lines)], [suf, *tokenize(vocab, suffix)]
+    tokens = [*(before + after if order == "psm" else after + before), mid, *tokenize(vocab, line)]
     context = make_context(model, chunk)
     chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
     lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_greedy())
@@ -72,11 +75,12 @@ def infill(model: Any, prefix: str, suffix: str, *, chunk: int, count: int, orde
 
 def main() -> None:
     """Answer the prompts on standard input."""
-    path, chunk, count, order = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    path, chunk, count, order, typed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
     lib.llama_backend_init()
     model = lib.llama_model_load_from_file(path.encode(), lib.llama_model_default_params())
     assert model
-    answers = [infill(model, *prompt, chunk=chunk, count=count, order=order) for prompt in json.load(sys.stdin)]
+    prompts = json.load(sys.stdin)
+    answers = [infill(model, *prompt, chunk=chunk, count=count, order=order, typed=typed) for prompt in prompts]
     json.dump(answers, sys.stdout)
 
 

@@ -269,3 +269,42 @@ def test_user_text_cannot_forge_marks(tiny_model: Path) -> None:
     prompt = build_prompt(hostile, hostile, tokens=tokens, order="psm", tokenize=vocab.tokenize, budget=2_000)
 
     assert [token for token in prompt.tokens if token in special] == [tokens.pre, tokens.suf, tokens.mid]
+
+
+def test_the_typed_line_can_begin_the_middle() -> None:
+    """With ``typed_after`` the cursor's line stands behind the middle's mark, and typing only appends tokens."""
+    marks = FimTokens(pre=1, suf=2, mid=3)
+
+    def prompt(prefix: str) -> list[int]:
+        return build_prompt(
+            prefix,
+            "\nend\n",
+            tokens=marks,
+            order="psm",
+            tokenize=lambda text: [ord(char) + 10 for char in text],
+            budget=400,
+            typed_after=True,
+        ).tokens
+
+    first = prompt("def f():\n    ret")
+    second = prompt("def f():\n    retu")
+
+    assert first[first.index(3) + 1 :] == [ord(char) + 10 for char in "    ret"]
+    assert second == [*first, ord("u") + 10]
+
+
+def test_a_line_too_long_to_begin_the_middle_stays_in_the_prefix() -> None:
+    """A line of more than its share of tokens is laid out in the classic way and cut like any prefix."""
+    marks = FimTokens(pre=1, suf=2, mid=3)
+    tokens = build_prompt(
+        "x" * 5_000,
+        "",
+        tokens=marks,
+        order="psm",
+        tokenize=lambda text: [ord(char) + 10 for char in text],
+        budget=400,
+        typed_after=True,
+    ).tokens
+
+    assert tokens[-1] == 3
+    assert len(tokens) <= 400

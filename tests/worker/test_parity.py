@@ -24,7 +24,7 @@ PROMPTS = [
         "\n\n\nif __name__ == '__main__':\n    main()\n",
     ),
     ("class Stack:\n    def __init__(self):\n        self._items = []\n\n    def push(self, item):\n        ", "\n"),
-    ("x = [" + "1, 2, 3, " * 120, "]\n"),
+    ("x = [\n" + "    1, 2, 3,\n" * 60, "]\n"),
     ("", "print('hello')\n"),
 ]
 
@@ -46,7 +46,7 @@ async def test_greedy_equals_bare_llama_cpp(runtime_dir: Path, embedded_model: P
         client = worker.first
         loaded = await client.greet(load_model(embedded_model, n_ubatch_fim=CHUNK))
         bare = subprocess.run(
-            [sys.executable, str(BARE), str(embedded_model), str(CHUNK), str(COUNT), loaded.model.fim_order],
+            [sys.executable, str(BARE), str(embedded_model), str(CHUNK), str(COUNT), loaded.model.fim_order, "after"],
             input=json.dumps(PROMPTS).encode(),
             stdout=subprocess.PIPE,
             check=True,

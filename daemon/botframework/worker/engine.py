@@ -76,6 +76,7 @@ class Engine:
             bos=vocab.bos if vocab.add_bos else fim.ABSENT,
         )
         self.can_infill = fim.ABSENT not in (self.fim_tokens.pre, self.fim_tokens.suf, self.fim_tokens.mid)
+        self._typed_after = self.model.metadata(fim.TYPED_KEY) == "after"
         # The window moves in blocks, so most of its texts come again with the next key.
         self._tokenize = functools.lru_cache(maxsize=TOKENIZED_TEXTS)(vocab.tokenize)
         self.n_threads = load.n_threads[0]
@@ -187,6 +188,7 @@ class Engine:
             tokenize=self._tokenize,
             # The same for every request: another budget would move the window, and the KV cache with it.
             budget=limit - limit // ANSWER_SHARE,
+            typed_after=self._typed_after,
         ).tokens
 
     @functools.cached_property
