@@ -9,7 +9,7 @@ from pathlib import Path
 from botframework.demo.editor import DemoError
 
 OWN_FILE = Path(__file__).parent.with_name("errors.py")
-OWN_SPOT = "        self.message ="
+OWN_SPOT = "        self."
 """The default position is behind this text in ``OWN_FILE``; the rest of that line counts as not yet typed."""
 
 
