@@ -161,8 +161,8 @@ def field_docs(path: Path) -> dict[str, dict[str, str]]:
 
 
 def settings_table() -> str:
-    """Every setting with its default; a star marks those that no workspace may set."""
-    from botframework.config.settings import MACHINE_SETTINGS, Settings
+    """Every setting with its default; a star: no workspace may set it; two: it may only switch it off."""
+    from botframework.config.settings import MACHINE_SETTINGS, ONLY_OFF, Settings
 
     docs = field_docs(PACKAGE / "config" / "settings.py")
     rows = ["| setting | default | meaning |", "|---|---|---|"]
@@ -171,7 +171,7 @@ def settings_table() -> str:
         inner = msgspec.structs.fields(group) if group else (field,)
         for leaf in inner:
             key = f"{field.encode_name}.{leaf.encode_name}" if group else leaf.encode_name
-            star = " \\*" if key.startswith(MACHINE_SETTINGS) else ""
+            star = " \\*" if key.startswith(MACHINE_SETTINGS) else " \\*\\*" if key in ONLY_OFF else ""
             default = "" if leaf.default is None else f"`{json.dumps(leaf.default)}`"
             doc = docs[group.__name__ if group else "Settings"].get(leaf.name, "")
             rows.append(f"| `{key}`{star} | {default} | {doc} |")

@@ -17,7 +17,8 @@ from botframework import config
 from botframework.config import Layer, Settings, Source, merge
 from botframework.config.merge import MAX_PROBLEMS_PER_LAYER, tree
 from botframework.config.sources import MAX_FILE_BYTES
-from botframework.errors import ConfigError
+from botframework.errors import ConfigError, ModelNotFound
+from botframework.manager.load import choose
 from botframework.wire import messages
 
 if TYPE_CHECKING:
@@ -102,13 +103,28 @@ MACHINE = [name for name in LEAVES if name.startswith(config.MACHINE_SETTINGS)]
 
 def test_machine_settings_are_the_dangerous_ones() -> None:
     """Everything that chooses files or decides what stays in memory is named as such; behaviour is not."""
-    assert {name.partition(".")[0] for name in MACHINE} == {"model", "engine", "worker"}
-    assert {name.partition(".")[0] for name in LEAVES} - {"model", "engine", "worker"} == {
-        "completion",
-        "chat",
-        "log",
-        "heartbeatS",
-    }
+    behaviour = set(LEAVES) - set(MACHINE)
+
+    assert {name.partition(".")[0] for name in MACHINE} == {"model", "workspaceTrusted", "engine", "worker", "sessions"}
+    assert {name.partition(".")[0] for name in behaviour} == {"completion", "chat", "sessions", "log", "heartbeatS"}
+    assert {name for name in behaviour if name.startswith("sessions.")} == config.ONLY_OFF == {"sessions.snapshots"}
+
+
+@pytest.mark.parametrize("source", WORKSPACE)
+@pytest.mark.parametrize("name", sorted(config.ONLY_OFF))
+def test_workspace_may_only_switch_off(source: Source, name: str) -> None:
+    """What writes the user's text to disk is the user's decision; a workspace may ask for less, never for more."""
+    off, on = Layer(Source.USER_FILE, {name: False}), Layer(source, {name: True})
+
+    check([Layer(source, {name: False})], name, False)
+    check([off, on], name, False, f"{name}: can only be switched off")
+    check([on], name, True)
+    check(
+        [Layer(Source.WORKSPACE_FILE, {name: False}), Layer(Source.WORKSPACE_CONFIGURATION, {name: True})],
+        name,
+        False,
+        name,
+    )
 
 
 @pytest.mark.parametrize("source", WORKSPACE)
@@ -129,7 +145,8 @@ def test_user_may_set_everything(source: Source) -> None:
     defaults["model"] = "/models/a.gguf"
     if source.name in {"ENVIRONMENT", "COMMAND_LINE"}:
         values: dict[str, Any] = {name: str(value_of(msgspec.convert(defaults, Settings), name)) for name in LEAVES}
-        values = {name: "4" if text == "None" else text for name, text in values.items() if text}
+        values = {name: "0" if text == "None" else text for name, text in values.items() if text}
+        values["engine.nThreads"] = "4"
     else:
         values = defaults
 
@@ -157,10 +174,9 @@ def test_user_may_set_everything(source: Source) -> None:
         ("engine.kvType", "q4_0", "must be one of 'f16', 'q8_0'"),
         ("engine.nThreads", 0, "must be an integer from 1 to 512"),
         ("chat.systemPrompt", "x" * 40_000, "must be a text of at most 32768 characters"),
-        ("model", "", "must be a text"),
-        ("model", "./evil.gguf", "a relative path"),
-        ("model", "evil.gguf", "a relative path"),
-        ("model", "/a\0b", "NUL"),
+        ("completion.minLogprob", 0.1, "must be a number from -100 to 0"),
+        ("engine.fimTyped", "between", "must be one of 'after', 'auto', 'before'"),
+        ("sessions.diskMib", 0, "must be an integer from 1 to"),
     ],
 )
 def test_bad_value_keeps_the_weaker_one(name: str, value: object, message: str) -> None:
@@ -168,13 +184,35 @@ def test_bad_value_keeps_the_weaker_one(name: str, value: object, message: str) 
     check([Layer(Source.INITIALIZATION_OPTIONS, {name: value})], name, value_of(Settings(), name), message)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "must be a text"),
+        ("./evil.gguf", "a relative path"),
+        ("evil.gguf", "a relative path"),
+        ("qwen", "a relative path"),
+        ("~nobody-of-us/m.gguf", "a relative path"),
+        ("/a\0b", "NUL"),
+        (5, "must be a text"),
+    ],
+)
+def test_a_refused_model_is_not_replaced_by_another(value: object, message: str) -> None:
+    """Who named a model hears that it cannot be used; neither a weaker layer's nor the embedded one takes its place."""
+    layers = [Layer(Source.USER_FILE, {"model": "/other.gguf"}), Layer(Source.INITIALIZATION_OPTIONS, {"model": value})]
+    merged = merge(layers)
+
+    assert message in merged.problems[0].message
+    with pytest.raises((ConfigError, ModelNotFound)):
+        choose(merged.settings)
+
+
 EXTREMES = [math.nan, math.inf, -math.inf, -1, 2**31, 2**63, -(2**63), "", [], {}]
-LIMITED = [name for name in LEAVES if "Meta" in repr(tree()[0][name].type)]
-MAY_BE_EMPTY = ("chat.systemPrompt", "")
+LIMITED = [name for name in LEAVES if "Meta" in repr(tree()[0][name].type) and name != "model"]
+WITHIN = [("chat.systemPrompt", ""), ("completion.minLogprob", -1)]
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [pair for pair in itertools.product(LIMITED, EXTREMES) if pair != MAY_BE_EMPTY]
+    ("name", "value"), [pair for pair in itertools.product(LIMITED, EXTREMES) if pair not in WITHIN]
 )
 def test_extremes_are_refused(name: str, value: object) -> None:
     """Check 30, for settings: no limited setting takes an extreme, a NaN or a wrong type."""
@@ -200,6 +238,7 @@ def test_quantised_cache_needs_flash_attention() -> None:
         ("Completion.Enabled", "did you mean completion.enabled?"),
         ("heartbeat", "did you mean heartbeatS?"),
         ("keepAliveS", "did you mean worker.keepAliveS?"),
+        ("completions.maxTokens", "did you mean completion.maxTokens?"),
         ("zzzzzzzzzz", "unknown setting"),
     ],
 )
@@ -209,6 +248,23 @@ def test_unknown_key_names_the_nearest(key: str, hint: str) -> None:
 
     assert problem.source is Source.USER_FILE
     assert problem.key == key
+    assert problem.message.endswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("section", "hint"),
+    [
+        ("completions", "did you mean completion?"),
+        ("Engine", "did you mean engine?"),
+        ("session", "did you mean sessions?"),
+        ("zzzzzzzzzz", "unknown setting"),
+    ],
+)
+def test_unknown_section_names_the_nearest(section: str, hint: str) -> None:
+    """A misspelt section is reported once, with the section that was probably meant."""
+    (problem,) = merge([Layer(Source.USER_FILE, {section: {"maxTokens": 1, "x": 2}})]).problems
+
+    assert problem.key == section
     assert problem.message.endswith(hint)
 
 
@@ -277,15 +333,25 @@ def test_unknown_variable_names_the_nearest() -> None:
     assert problem.message.endswith("did you mean BOTFRAMEWORK_COMPLETION_MAX_TOKENS?")
 
 
-def test_command_line() -> None:
+def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--model`` and ``--set key=value``; a relative model is the word of who stands in that folder."""
+    monkeypatch.chdir(tmp_path)
     layer, problems = config.argument_layer(
         "./m.gguf", ["chat.systemPrompt=a=b", "completion.maxTokens = 5", "nonsense"]
     )
     settings = merge([layer]).settings
 
-    assert (settings.model, settings.chat.system_prompt, settings.completion.max_tokens) == ("./m.gguf", "a=b", 5)
+    assert (settings.model, settings.chat.system_prompt, settings.completion.max_tokens) == (
+        str(tmp_path / "m.gguf"),
+        "a=b",
+        5,
+    )
     assert [problem.key for problem in problems] == ["nonsense"]
+    for words in (
+        config.argument_layer(None, ["model=m.gguf"]),
+        config.environment_layer({"BOTFRAMEWORK_MODEL": "m.gguf"}),
+    ):
+        assert merge([words[0]]).settings.model == str(tmp_path / "m.gguf")
 
 
 def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,17 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
+from lsprotocol import types
 
 from botframework import errors, process
 from botframework.lsp import framing
+from botframework.lsp.filters import Reason, Source
 from botframework.lsp.messages import METHODS
+from botframework.manager.status import State
+from botframework.wire import messages as wire
 from support.source_tree import modules
 
 if TYPE_CHECKING:
@@ -67,7 +71,7 @@ def test_schemas_are_closed(generator: ModuleType) -> None:
 
 def test_every_own_method_is_documented() -> None:
     """PROTOCOL.md has a section for each method beyond the LSP, and for no other."""
-    written = {name for name in sections() if "botframework/" in name or name.startswith("experimental/")}
+    written = set(sections()) - set(types.METHOD_TO_TYPES)
 
     assert written == set(METHODS)
 
@@ -98,7 +102,24 @@ def test_interfaces_have_the_fields_of_their_structs(generator: ModuleType) -> N
     }
 
     assert {name: fields for name, fields in differing.items() if fields} == {}
-    assert {"Snapshot", "Usage", "Timings", "Sampling", "ChatParams", "ModelReady"} <= set(written)
+    assert {"Snapshot", "Usage", "Timings", "Sampling", "ChatParams", "ModelReady", "InspectResult"} <= set(written)
+
+
+def test_every_reason_is_documented() -> None:
+    """The table of reasons has every one that inspect may give, in the order of the code."""
+    table = sections()["botframework/inspect"]
+    written = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+
+    assert written == [reason for reason in get_args(Reason) if reason]
+    assert all(f"'{source}'" in table for source in get_args(Source))
+
+
+def test_unions_list_every_value() -> None:
+    """A field that takes one of several words is documented with all of them."""
+    for name, values in {"state": State, "finishReason": wire.FinishReason, "where": wire.Whereabouts}.items():
+        (written,) = re.findall(rf"^  {name}: ('.+');$", PROTOCOL, re.MULTILINE)
+
+        assert re.findall(r"'(\w+)'", written) == list(get_args(values))
 
 
 def test_documented_methods_are_bound() -> None:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gguf
 import numpy as np
 import torch
 from model import Config
 from tokenizer import EOT, IM_END, MID, PAD, PRE, SPECIALS, SUF
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' "
@@ -110,6 +114,17 @@ def convert(checkpoint: Path, tokenizer: Path, out: Path, order: str, typed: str
     writer.close()
     temporary.replace(out)
     print(f"{out}: {out.stat().st_size} bytes, {state['progress']['tokens']} tokens of training")
+
+
+def read_gguf(path: Path, names: Iterable[str]) -> tuple[dict[str, torch.Tensor], int]:
+    """What ``convert`` wrote, as far as the file still has it: dequantised weights, and the tokens trained on."""
+    reader = gguf.GGUFReader(path)
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    weights: dict[str, torch.Tensor] = {}
+    for name in names:
+        tensor = tensors[gguf_name(name)]
+        weights[name] = torch.from_numpy(np.array(gguf.quants.dequantize(tensor.data, tensor.tensor_type)))
+    return weights, int(reader.fields["botframework.training.tokens"].contents())
 
 
 def main() -> None:

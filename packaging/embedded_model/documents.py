@@ -28,7 +28,7 @@ CHARACTERS_PER_TOKEN = 3.0
 CONTEXT = 2_048
 PLAIN, PSM, SPM, CHAT = range(4)
 KINDS = ("plain", "psm", "spm", "chat")
-KIND_SHARES = (0.08, 0.25, 0.57, 0.10)
+KIND_SHARES = (0.07, 0.19, 0.64, 0.10)
 """Suffix first is the easier order and the one that is shipped, so it gets the larger share."""
 IGNORED = -1
 WORD_START = re.compile(r"\w+|[^\w\s]")
@@ -58,7 +58,7 @@ STAGES = (
     Stage(40, 160),
     Stage(48, 400),
     Stage(64, 900),
-    Stage(80, 1_200, 0.25, 1_000),
+    Stage(80, 1_200, 0.10, 1_000),
 )
 """Short first: the jump from the middle token to the text before the suffix is learnt sooner on short documents."""
 

@@ -47,16 +47,25 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
 
 
-SHORT = 320
-"""Up to this length plain matrix products beat the fused kernel on a CPU, whose backward pass is slow there."""
+SHORT, BLOCKS = 320, 4
+"""Beyond this length attention is computed in so many blocks of queries, each over the keys up to its end only.
+
+Plain matrix products, because the fused kernel's backward pass is slow on a CPU.
+"""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention written out."""
     length = q.shape[-2]
-    mask = torch.full((length, length), float("-inf"), dtype=q.dtype).triu(1)
-    scores = torch.baddbmm(mask, q.flatten(0, 1) * q.shape[-1] ** -0.5, k.flatten(0, 1).transpose(1, 2))
-    return torch.bmm(scores.softmax(-1).to(v.dtype), v.flatten(0, 1)).view_as(q)
+    blocks = 1 if length <= SHORT else BLOCKS
+    ends = [length * (i + 1) // blocks for i in range(blocks)]
+    queries, keys, values = q.flatten(0, 1) * q.shape[-1] ** -0.5, k.flatten(0, 1), v.flatten(0, 1)
+    parts = []
+    for start, end in zip([0, *ends], ends, strict=False):
+        mask = torch.full((end - start, end), float("-inf"), dtype=q.dtype).triu(start + 1)
+        scores = torch.baddbmm(mask, queries[:, start:end], keys[:, :end].transpose(1, 2))
+        parts.append(torch.bmm(scores.softmax(-1).to(v.dtype), values[:, :end]))
+    return torch.cat(parts, 1).view_as(q)
 
 
 class Attention(nn.Module):
@@ -81,8 +90,7 @@ class Attention(nn.Module):
         q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
         repeat = c.heads // c.kv_heads
         k, v = k.repeat_interleave(repeat, 1), v.repeat_interleave(repeat, 1)
-        y = attend(q, k, v) if length <= SHORT else functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.o(y.transpose(1, 2).reshape(batch, length, width))
+        return self.o(attend(q, k, v).transpose(1, 2).reshape(batch, length, width))
 
 
 class Layer(nn.Module):

@@ -1,11 +1,12 @@
 """Train the model within a wall-clock budget; stop and resume at any time.
 
     python train.py --work DIR --decay-at 13:00 --stop-at 13:30
+    python train.py --work DIR --from model.gguf --seed 2 --decay-at 13:00 --stop-at 13:30
 
 Documents grow in four stages and the learning rate warms up, stays, and falls linearly to a twentieth; both are decided
 by the share of the wall clock that has passed, so that a slower machine trains less and not worse. SIGUSR1 pauses
 between two steps until SIGUSR2; SIGTERM saves and ends; started again with the same ``--work``, training goes on where
-it stopped. A pause does not move the stop.
+it stopped. A pause does not move the stop. The second form begins with the weights of a trained file.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from convert import read_gguf
 from documents import IGNORED, KINDS, STAGES, Document, Maker
 from model import Config, Model
 from tokenizer import EOT
@@ -39,11 +42,13 @@ MICRO_TOKENS = 4_096
 SHARD_DOCUMENT_TOKENS = 600_000
 STAGE_ENDS = (0.45, 0.65, 0.82, 1.0)
 """Share of the wall clock at which each stage of document lengths ends."""
+LATER_STAGE_ENDS = (0.0, 0.4, 0.85, 1.0)
+"""The same for a run that begins with a trained file."""
 MIDDLE_WEIGHT = 2.0
 WARM_UP = 40
 MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.02, 3e-3, 0.01
 FINAL_RATE = 0.05
-SAVE_SECONDS, LOG_STEPS, HELDOUT_SECONDS = 240, 20, 420
+SAVE_SECONDS, LOG_STEPS, HELDOUT_SECONDS = 240, 20, 900
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Ids, targets, kind of each row, position from which the middle is predicted (-1 for none)."""
@@ -79,7 +84,10 @@ def group(documents: list[Document], rng: random.Random) -> list[list[Document]]
             batches.append(current)
             current = []
         current.append(document)
-    batches.append(current)
+    if batches and len(current) == 1:  # torch.compile would make code of its own for batches of one
+        batches[-1] += current
+    else:
+        batches.append(current)
     rng.shuffle(batches)
     return batches
 
@@ -110,13 +118,23 @@ def token_losses(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     return flat.view_as(targets), weights
 
 
-def backward(model: Model, batch: Batch) -> tuple[Tensor, float]:
+Losses = Callable[[Model, Batch], tuple[Tensor, Tensor]]
+
+
+def compiled() -> Losses:
+    """``token_losses`` with everything between the matrix products fused, for single-threaded workers."""
+    torch._inductor.config.cpp.threads = 1  # noqa: SLF001
+    torch._dynamo.config.recompile_limit = 64  # noqa: SLF001
+    return torch.compile(token_losses, dynamic=True)
+
+
+def backward(model: Model, batch: Batch, compute: Losses) -> tuple[Tensor, float]:
     """Add one micro-batch's gradients; returns its losses and the sum of its weights.
 
     Micro-batches are computed by single-threaded workers side by side, and not one after the other by several threads
     in each operation: on a machine with other work the latter runs at the speed of the slowest core.
     """
-    losses, weights = token_losses(model, batch)
+    losses, weights = compute(model, batch)
     (losses * weights).sum().backward()
     return losses.detach(), float(weights.sum())
 
@@ -147,22 +165,22 @@ class Tally:
         return {key: round(total / count, 3) for key, (total, count) in sorted(self.sums.items())}
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """The nearest orthogonal matrix, roughly: five Newton-Schulz steps with the coefficients Muon uses."""
+def orthogonal(matrices: Tensor) -> Tensor:
+    """The nearest orthogonal matrices, roughly: five Newton-Schulz steps with the coefficients Muon uses."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16()
-    x = x / (x.norm() + 1e-7)
-    transposed = x.shape[0] > x.shape[1]
+    x = matrices.bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    transposed = x.shape[1] > x.shape[2]
     if transposed:
-        x = x.T
+        x = x.mT
     for _ in range(5):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if transposed else x).float()
+    return (x.mT if transposed else x).float()
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, then an orthogonalised step: for the matrices between embedding and output."""
+    """Momentum, then an orthogonalised step: for the matrices between embedding and output, all of one shape."""
 
     def __init__(self, parameters: list[Tensor], rate: float, momentum: float = 0.95) -> None:
         super().__init__(parameters, {"lr": rate, "momentum": momentum})
@@ -171,34 +189,43 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """One update."""
         for group_ in self.param_groups:
-            for parameter in group_["params"]:
+            parameters, momentum = group_["params"], group_["momentum"]
+            blends = []
+            for parameter in parameters:
                 state = self.state[parameter]
-                buffer = state.setdefault("momentum", torch.zeros_like(parameter))
-                buffer.lerp_(parameter.grad, 1 - group_["momentum"])
-                update = orthogonal(parameter.grad.lerp(buffer, group_["momentum"]))
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                buffer = state["momentum"].lerp_(parameter.grad, 1 - momentum)
+                blends.append(parameter.grad.lerp(buffer, momentum))
+            for parameter, update in zip(parameters, orthogonal(torch.stack(blends)), strict=True):
                 scale = max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
                 parameter.mul_(1 - group_["lr"] * WEIGHT_DECAY)
                 parameter.add_(update, alpha=-group_["lr"] * scale)
 
 
 def optimizers(model: Model) -> list[torch.optim.Optimizer]:
-    """Muon for the inner matrices, AdamW for embedding, output and norms."""
-    inner = [p for name, p in model.named_parameters() if p.ndim == 2 and name.startswith("layers.")]
-    ids = {id(p) for p in inner}
-    outer = [p for p in model.parameters() if id(p) not in ids]
-    return [Muon(inner, MUON_RATE), torch.optim.AdamW(outer, ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0)]
+    """Muon for the inner matrices, by name, and AdamW for embedding, output and norms."""
+    inner: dict[str, list[Tensor]] = {}
+    outer: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2 and name.startswith("layers."):
+            inner.setdefault(name.split(".", 2)[2], []).append(parameter)
+        else:
+            outer.append(parameter)
+    adam = torch.optim.AdamW(outer, ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    return [*(Muon(matrices, MUON_RATE) for matrices in inner.values()), adam]
 
 
 class Clock:
     """What the time of day says about stage and learning rate."""
 
-    def __init__(self, begin: float, decay: float, stop: float) -> None:
-        self.begin, self.decay, self.stop = begin, decay, stop
+    def __init__(self, begin: float, decay: float, stop: float, stage_ends: tuple[float, ...]) -> None:
+        self.begin, self.decay, self.stop, self.stage_ends = begin, decay, stop, stage_ends
 
     def stage(self, now: float) -> int:
         """The stage of document lengths."""
         share = (now - self.begin) / (self.stop - self.begin)
-        return next((i for i, end in enumerate(STAGE_ENDS) if share < end), len(STAGE_ENDS) - 1)
+        return next((i for i, end in enumerate(self.stage_ends) if share < end), len(self.stage_ends) - 1)
 
     def rate(self, step: int, now: float) -> float:
         """The factor on the learning rates."""
@@ -228,13 +255,9 @@ def micro_batches(work: Path, seed: int, first: int, clock: Clock, pool: Process
 
 
 @torch.no_grad()
-def heldout_loss(model: Model, batches: list[Batch]) -> dict[str, float]:
-    """Means over fixed held-out documents."""
-    tally = Tally()
-    for batch in batches:
-        losses, _ = token_losses(model, batch)
-        tally.add(losses, batch)
-    return tally.means()
+def forward(model: Model, batch: Batch) -> Tensor:
+    """Loss of each position of a held-out micro-batch."""
+    return token_losses(model, batch)[0]
 
 
 def give_back_memory() -> None:
@@ -273,8 +296,8 @@ class Progress:
 class Run:
     """Model, optimizers and progress: what a checkpoint holds, and the step that moves them on."""
 
-    def __init__(self, path: Path, workers: ThreadPoolExecutor) -> None:
-        self.path, self.workers = path, workers
+    def __init__(self, path: Path, workers: ThreadPoolExecutor, compute: Losses) -> None:
+        self.path, self.workers, self.compute = path, workers, compute
         self.model = Model(Config())
         self.optimizers = optimizers(self.model)
         self.groups = [group_ for optimizer in self.optimizers for group_ in optimizer.param_groups]
@@ -283,16 +306,23 @@ class Run:
         self.progress = Progress(time.time())
         self.tally = Tally()
 
-    def load(self) -> None:
-        """Go on where the last run stopped; the rest of the shard under way is given up."""
+    def load(self) -> bool:
+        """Go on where the last run stopped, if there is one; the rest of the shard under way is given up."""
         if not self.path.exists():
-            return
+            return False
         state = torch.load(self.path, weights_only=True)
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.progress = Progress(**state["progress"])
         self.progress.shard += 1
+        return True
+
+    def warm_start(self, path: Path) -> None:
+        """Begin with the weights and the token count of a shipped file; optimizer state and warm-up are new."""
+        names = [name for name, _ in self.model.named_parameters()]
+        weights, self.progress.tokens = read_gguf(path, names)
+        self.model.load_state_dict(weights)
 
     def save(self) -> None:
         """Write the checkpoint whole or not at all."""
@@ -309,7 +339,7 @@ class Run:
         """One update; returns the tokens it learnt from."""
         progress = self.progress
         chosen = [next(batches) for _ in range(STEP_TOKENS // MICRO_TOKENS)]
-        computed = self.workers.map(lambda c: backward(self.model, c[1]), chosen)
+        computed = self.workers.map(lambda c: backward(self.model, c[1], self.compute), chosen)
         denominator, learnt = 0.0, 0
         for (number, batch), (losses, weight) in zip(chosen, computed, strict=True):
             denominator += weight
@@ -322,15 +352,22 @@ class Run:
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for group_, initial in zip(self.groups, self.rates, strict=True):
             group_["lr"] = initial * rate
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        for _ in self.workers.map(lambda o: o.step(), self.optimizers):
+            pass
+        self.model.zero_grad(set_to_none=True)
         progress.step += 1
         progress.tokens += learnt
         progress.stages = progress.stages or []
         if not progress.stages or progress.stages[-1][0] != stage:
             progress.stages.append([stage, progress.step, progress.tokens])
         return learnt
+
+    def heldout_loss(self, batches: list[Batch]) -> dict[str, float]:
+        """Means over fixed held-out documents."""
+        tally = Tally()
+        for batch, losses in zip(batches, self.workers.map(lambda b: forward(self.model, b), batches), strict=True):
+            tally.add(losses, batch)
+        return tally.means()
 
     def train(self, batches: Iterator[Micro], heldout: list[Batch], clock: Clock, control: Control) -> None:
         """The loop, with its logging and saving."""
@@ -347,7 +384,7 @@ class Run:
                 logged, since = now, 0
                 give_back_memory()
             if now - tested > HELDOUT_SECONDS:
-                report({"heldout": self.progress.tokens, **heldout_loss(self.model, heldout)})
+                report({"heldout": self.progress.tokens, **self.heldout_loss(heldout)})
                 tested = time.time()
             if now - saved > SAVE_SECONDS:
                 self.save()
@@ -356,7 +393,7 @@ class Run:
         course = asdict(self.progress) | {"minutes": round((time.time() - clock.begin) / 60)}
         (self.path.parent / "training.json").write_text(json.dumps(course))
         if not control.ended:
-            report({"done": self.progress.tokens, **heldout_loss(self.model, heldout)})
+            report({"done": self.progress.tokens, **self.heldout_loss(heldout)})
 
     def log(self, facts: dict[str, Any]) -> None:
         """One line about the last steps."""
@@ -377,11 +414,13 @@ def main() -> None:
     parser.add_argument("--decay-at", required=True, help="HH:MM at which the learning rate begins to fall")
     parser.add_argument("--stop-at", required=True, help="HH:MM at which training ends")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--from", dest="start", type=Path, help="GGUF file to begin with; give another --seed, too")
+    parser.add_argument("--eager", action="store_true", help="do without torch.compile, which needs a C++ compiler")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--name", default="checkpoint", help="of the file in the working folder, without its ending")
     arguments = parser.parse_args()
     work: Path = arguments.work
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)  # else the small operations of this thread wait for a core that other work has
     torch.manual_seed(arguments.seed)
     control = Control()
     held = group(Maker(work, "heldout").documents((0,), STAGES[1], 1_200), random.Random(0))
@@ -389,9 +428,11 @@ def main() -> None:
         ProcessPoolExecutor(1) as pool,
         ThreadPoolExecutor(arguments.threads, initializer=torch.set_num_threads, initargs=(1,)) as workers,
     ):
-        run = Run(work / f"{arguments.name}.pt", workers)
-        run.load()
-        clock = Clock(run.progress.begin, time_of_day(arguments.decay_at), time_of_day(arguments.stop_at))
+        run = Run(work / f"{arguments.name}.pt", workers, token_losses if arguments.eager else compiled())
+        if not run.load() and arguments.start:
+            run.warm_start(arguments.start)
+        ends = LATER_STAGE_ENDS if arguments.start else STAGE_ENDS
+        clock = Clock(run.progress.begin, time_of_day(arguments.decay_at), time_of_day(arguments.stop_at), ends)
         batches = micro_batches(work, arguments.seed, run.progress.shard, clock, pool)
         run.train(batches, [to_batch(documents) for documents in held], clock, control)
 

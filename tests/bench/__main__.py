@@ -1,6 +1,7 @@
 """``make bench``: every benchmark beside its peer, in one run. ``ARGS="c d --quick"`` chooses and shortens.
 
-Nothing is written anywhere: the tables go to the terminal, and behind them the same as Markdown.
+The tables go to the terminal, and behind them the same as Markdown. Models, the peer's build and the picture of (g) are
+kept in ``tests/artefacts``; a first run needs the network and, for (g), a compiler.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import busy, cancel, decode, frames, start
+from bench.keystrokes import typing_session
 from bench.report import Report, markdown, show
 from bench.setting import CACHE, EMBEDDED, Setting
-from support.gguf_factory import OfflineError, qwen_shape
+from support.gguf_factory import qwen_shape
+from support.llama_sdist import OfflineError
 
 BENCHES = {
     "a": start.measure_start,
@@ -26,6 +29,7 @@ BENCHES = {
     "d": cancel.measure,
     "e": frames.measure,
     "f": busy.measure,
+    "g": typing_session.measure,
 }
 
 
@@ -35,7 +39,7 @@ def pick_model(choice: str, console: Console) -> tuple[Path, str]:
         return EMBEDDED, "embedded model"
     if choice != "qwen":
         return Path(choice), Path(choice).name
-    target = CACHE / "random-0.5b.gguf"
+    target = CACHE / "random-0.5b-sure.gguf"
     if not target.exists():
         console.print("making a model of Qwen2.5-Coder-0.5B's shape with random weights (530 MB, once) …")
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -50,7 +54,7 @@ def pick_model(choice: str, console: Console) -> tuple[Path, str]:
 def main() -> int:
     """Measure and print; the exit code says nothing about promises, which depend on the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("letters", nargs="*", help="which: a b c d e f; all if none")
+    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j k; all if none")
     parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
     parser.add_argument("--model", default="qwen", help="qwen (the default), embedded, or a GGUF file")
     options = parser.parse_args()
@@ -58,6 +62,8 @@ def main() -> int:
     chosen = [letter for letter in BENCHES if not options.letters or letter in options.letters]
     with tempfile.TemporaryDirectory(prefix="bf-") as runtime:
         os.environ["BOTFRAMEWORK_RUNTIME_DIR"] = runtime
+        # Snapshots of the documents that are measured with do not belong among the user's.
+        os.environ["XDG_CACHE_HOME"] = f"{runtime}/cache"
         # Both servers of (a) start from bytecode, as installed programs do.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         model, name = pick_model(options.model, console)

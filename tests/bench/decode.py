@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bench.report import Report, Row, spread
-from bench.setting import HERE, running
+from bench.setting import running
+from support import bare_llama
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -53,8 +54,8 @@ def measure(setting: Setting) -> Report:
     ours: list[float] = []
     bare: list[float] = []
     with running("--model", str(setting.model)) as (editor, ready):
-        command = [sys.executable, str(HERE / "bare_llama.py"), str(setting.model), str(ready["nThreads"])]
-        command.append(str(ready["nCtxFim"]))
+        command = [sys.executable, bare_llama.__file__, "speed", str(setting.model)]
+        command += [str(ready["nThreads"]), str(ready["nCtxFim"])]
         peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert peer.stdin is not None
         assert peer.stdout is not None

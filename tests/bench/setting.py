@@ -40,18 +40,18 @@ def daemon_command(*more: str) -> list[str]:
     return [sys.executable, "-P", "-m", "botframework", "--stdio", f"--clientProcessId={os.getpid()}", *more]
 
 
-def initialize(editor: Editor) -> Any:
+def initialize(editor: Editor, root_uri: str | None = None) -> Any:
     """The first request of every session."""
     capabilities = {"window": {"workDoneProgress": True}, "textDocument": {"inlineCompletion": {}}}
-    return editor.request("initialize", {"processId": os.getpid(), "rootUri": None, "capabilities": capabilities})
+    return editor.request("initialize", {"processId": os.getpid(), "rootUri": root_uri, "capabilities": capabilities})
 
 
 @contextlib.contextmanager
-def running(*more: str) -> Iterator[tuple[Editor, dict[str, Any]]]:
+def running(*more: str, root_uri: str | None = None) -> Iterator[tuple[Editor, dict[str, Any]]]:
     """A daemon with its model loaded, and what it said about the model."""
     editor = Editor(daemon_command(*more))
     try:
-        initialize(editor)
+        initialize(editor, root_uri)
         editor.notify("initialized", {})
         ready: list[dict[str, Any]] = []
 

@@ -115,6 +115,26 @@ async def test_errors_end_the_work_done_progress(fake: Fake) -> None:
         assert [value["kind"] for value in client.progress["w"]] == ["begin", "end"]
 
 
+async def test_the_work_done_progress_can_be_cancelled(fake: Fake) -> None:
+    """The button beside a progress cancels its request as $/cancelRequest does, and no other."""
+    async with fake() as client:
+        await ready(client)
+        params = chat("tokens=1000 pause_ms=20", partialResultToken="p")
+        numbers = [await client.post("botframework/chat", params | {"workDoneToken": token}) for token in ("w", 7)]
+        await client.until(lambda: bool(client.progress["w"] and client.progress[7]))
+        assert client.progress["w"][0]["cancellable"] is True
+        for token in ("unknown", 7):
+            await client.notify("window/workDoneProgress/cancel", {"token": token})
+        with pytest.raises(LspError, match="-32800"):
+            await client.result(numbers[1])
+        assert [value["kind"] for value in client.progress[7]] == ["begin", "end"]
+        assert client.answers[numbers[0]] == []
+        await client.notify("window/workDoneProgress/cancel", {"token": 7})
+        await client.notify("window/workDoneProgress/cancel", {"token": "w"})
+        with pytest.raises(LspError, match="-32800"):
+            await client.result(numbers[0])
+
+
 async def test_while_the_model_loads(fake: Fake) -> None:
     """A clear, retryable error with its own code."""
     async with fake(load_ms=60_000) as client:

@@ -101,6 +101,50 @@ async def test_odd_answers_change_nothing(fake: Fake, journal: Journal, answer: 
         assert await client.leave() == 0
 
 
+async def test_problems_at_the_start_are_logged_at_once(fake: Fake) -> None:
+    """A client that never comes as far as initialize is not told, but who looks at the log is."""
+    async with fake("--set", "completion.maxTokns=5") as client:
+        await client.until_journal(lambda: b"did you mean completion.maxTokens" in client.stderr)
+        await ready(client)
+        assert len(warnings(client)) == 1
+        assert client.stderr.count(b"did you mean completion.maxTokens") == 1
+
+
+async def test_snapshots_can_be_switched_off_by_the_workspace(fake: Fake, journal: Journal) -> None:
+    """The router hears of it, though the editor's settings come after its start."""
+    async with fake() as client:
+        client.configuration = {"sessions": {"snapshots": False}}
+        await ready(client, ASKS)
+        await client.until_journal(
+            lambda: any(entry["event"] == "update" and not entry["snapshots"] for entry in journal())
+        )
+
+
+@pytest.mark.parametrize(
+    ("params", "uri"),
+    [
+        ({"rootUri": "file:///r"}, "file:///r"),
+        (
+            {"rootUri": "file:///r", "workspaceFolders": [{"uri": "vscode-remote://x/f", "name": "f"}]},
+            "vscode-remote://x/f",
+        ),
+        ({"rootUri": "file:///r", "workspaceFolders": []}, "file:///r"),
+        ({"rootPath": "/p"}, "file:///p"),
+        ({}, ""),
+    ],
+)
+async def test_the_router_knows_the_workspace_and_its_trust(
+    fake: Fake, journal: Journal, params: dict[str, Any], uri: str
+) -> None:
+    """The first folder's URI as the client spells it; whether it is trusted says initializationOptions alone."""
+    async with fake() as client:
+        client.configuration = {"workspaceTrusted": True}
+        await ready(client, ASKS, initializationOptions={"workspaceTrusted": False}, **params)
+        assert (settings(journal)["root_uri"], settings(journal)["trusted"]) == (uri, False)
+        await client.until(lambda: bool(warnings(client)))
+        assert "cannot be set by a workspace" in warnings(client)[0]
+
+
 async def test_unknown_settings_are_told_with_the_nearest_name(fake: Fake) -> None:
     """A misspelt setting is a warning in the client's log, from any source."""
     async with fake("--set", "completion.maxTokns=5") as client:

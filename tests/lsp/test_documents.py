@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import random
+import time
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lsprotocol import types
 
+from botframework.lsp import blocks
 from botframework.lsp import documents as module
 from botframework.lsp.documents import CONTEXT_CHARS, Document, Documents, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ALPHABET = "ab\r\n\t é漢😀𝄞\u2028\ud83d\ude00"
 TEXTS = st.text(alphabet=ALPHABET, max_size=40)
 POSITIONS = st.tuples(st.integers(0, 12), st.integers(0, 30))
+
+
+@pytest.fixture(scope="module", params=[4, blocks.BLOCK_CHARS], ids=["tiny blocks", "real blocks"])
+def block_chars(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything holds for blocks of any size; in tiny ones even short texts have many borders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_CHARS", request.param)
+        yield
 
 
 class Reference:
@@ -81,6 +97,7 @@ def compare(text: str, position: tuple[int, int]) -> None:
     assert document.offset(*document.position(offset)) == offset
 
 
+@pytest.mark.usefixtures("block_chars")
 @settings(max_examples=2_000, deadline=None)
 @given(TEXTS, POSITIONS)
 @example("a😀b", (0, 2))
@@ -94,6 +111,7 @@ def test_positions_are_those_of_the_reference(text: str, position: tuple[int, in
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("block_chars")
 @settings(max_examples=50_000, deadline=None)
 @given(TEXTS, POSITIONS)
 def test_positions_are_those_of_the_reference_at_length(text: str, position: tuple[int, int]) -> None:
@@ -101,6 +119,7 @@ def test_positions_are_those_of_the_reference_at_length(text: str, position: tup
     compare(text, position)
 
 
+@pytest.mark.usefixtures("block_chars")
 @settings(max_examples=1_000, deadline=None)
 @given(TEXTS, st.lists(st.tuples(POSITIONS, POSITIONS, TEXTS), max_size=8))
 def test_edits_are_those_of_the_reference(text: str, edits: list[tuple[tuple[int, int], tuple[int, int], str]]) -> None:
@@ -113,7 +132,14 @@ def test_edits_are_those_of_the_reference(text: str, edits: list[tuple[tuple[int
 
         assert _units(document.text) == reference.units
         assert document.text == whole(document.text)
-        assert document._starts == Document("", 0, document.text)._starts
+        assert len(document) == len(document.text)
+        fresh = Document("", 0, document.text)
+        assert document.line_count == fresh.line_count == len(reference.line_starts())
+        for line in range(document.line_count):
+            assert document.offset(line, 0) == fresh.offset(line, 0)
+        for offset in range(len(document) + 1):
+            assert document.position(offset) == fresh.position(offset)
+            assert document.place_at(offset) == fresh.place_at(offset)
 
 
 @pytest.mark.parametrize(
@@ -175,3 +201,49 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     documents.open("file:///b", 1, "x" * 90)
 
     assert [documents.get(uri) is None for uri in ("file:///a", "file:///b")] == [True, False]
+
+
+def test_a_key_in_a_huge_document_costs_no_copy_of_it() -> None:
+    """In 50 MB and a million lines an edit and the text around it take under a millisecond, as in a small file."""
+    document = Document("file:///a", 1, "    some_name = other_name(argument, 1)  # x\n" * 1_111_111)
+    assert len(document) > 49_000_000
+    line = document.line_count // 2
+    costs = []
+    for key in range(200):
+        start = time.perf_counter()
+        document.edit((line, key), (line, key), "x")
+        place = document.place(line, key + 1)
+        costs.append(time.perf_counter() - start)
+
+    assert place.before.endswith("x" * 200)
+    assert sorted(costs)[len(costs) // 2] < 0.001
+
+
+def test_a_key_in_one_huge_line() -> None:
+    """A line of 20 MB beyond ASCII is walked through in blocks, not in characters."""
+    document = Document("file:///a", 1, "ab漢😀" * 5_000_000)
+    costs = []
+    for key in range(100):
+        start = time.perf_counter()
+        document.edit((0, 20_000_000 + key), (0, 20_000_000 + key), "x")
+        place = document.place(0, 20_000_001 + key)
+        costs.append(time.perf_counter() - start)
+
+    assert place.before.endswith("x" * 100)
+    assert place.character == 20_000_100
+    assert sorted(costs)[len(costs) // 2] < 0.005
+
+
+def test_blocks_stay_blocks() -> None:
+    """Deleting and typing everywhere leaves neither crumbs nor giants."""
+    document = Document("file:///a", 1, "line\n" * 20_000)
+    chance = random.Random(5)
+    for _ in range(2_000):
+        line = chance.randrange(document.line_count)
+        document.edit(
+            (line, 0), (min(document.line_count, line + chance.randrange(40)), 0), "x\n" * chance.randrange(40)
+        )
+    sizes = [len(block.text) for block in document._blocks._blocks]
+
+    assert max(sizes) <= 3 * blocks.BLOCK_CHARS
+    assert len(sizes) <= 1 + 8 * len(document) / blocks.BLOCK_CHARS

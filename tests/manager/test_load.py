@@ -82,12 +82,15 @@ def test_settings_come_before_our_own_judgement(header: GgufHeader) -> None:
         kv_type="q8_0",
         mmap=False,
         fim_order="spm",
+        fim_typed="after",
+        parked_mib=3,
     )
 
     told = decide_load(settings, with_gpu(24 * GIB), header)
 
     assert (told.n_gpu_layers, told.n_threads, told.n_ubatch_fim, told.n_ubatch_chat) == (7, (3,), 32, 256)
     assert (told.flash_attn, told.kv_type, told.use_mmap, told.fim_order) == (True, "q8_0", False, "spm")
+    assert (told.fim_typed, told.parked_bytes) == ("after", 3 << 20)
 
 
 def test_free_memory_has_no_say(header: GgufHeader) -> None:

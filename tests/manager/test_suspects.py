@@ -7,6 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from botframework.errors import RequestQuarantined, WorkerCrashed
@@ -65,6 +66,43 @@ async def test_the_innocent_in_a_fatal_batch_are_cleared_by_a_try_of_their_own(h
     assert solo == (True, True)
     assert one_at_a_time
     assert not again.request.solo
+
+
+async def test_a_poisonous_prefill_is_refused_in_both_forms(house: House) -> None:
+    """The prefill and the completion of one text are one suspect: two deaths of either, and both are refused."""
+    supervisor = await house.ready()
+    completion = ask("die=1")
+    prefill = msgspec.structs.replace(completion, max_tokens=0, ghost=True, stream=False, one_line=True)
+    for request in (prefill, completion):
+        with pytest.raises(WorkerCrashed):
+            await supervisor.submit(request).result()
+        await house.until(lambda: supervisor.state is WorkerState.READY)
+
+    for request in (prefill, completion):
+        with pytest.raises(RequestQuarantined):
+            supervisor.submit(request)
+    assert len(house.spawns) == 3
+
+
+async def test_a_harmless_prefill_does_not_clear_its_completion(house: House) -> None:
+    """What kills in its second token is not cleared because its prompt could be read."""
+    supervisor = await house.ready()
+    poison, company = ask("tokens=3 step=1 die=2"), ask("tokens=4 step=1")
+    prefill = msgspec.structs.replace(poison, max_tokens=0)
+    ends = await asyncio.gather(
+        *(answer.result() for answer in [supervisor.submit(poison), supervisor.submit(company)]), return_exceptions=True
+    )
+    await house.until(lambda: supervisor.state is WorkerState.READY)
+
+    read = supervisor.submit(prefill)
+    await read.result()
+    again = supervisor.submit(poison)
+    with pytest.raises(WorkerCrashed):
+        await again.result()
+
+    assert WorkerCrashed in {type(end) for end in ends}
+    assert read.request.solo
+    assert again.request.solo
 
 
 async def test_suspicion_ends(house: House) -> None:

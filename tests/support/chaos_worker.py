@@ -13,7 +13,8 @@ of words::
     flood=1e9    print a gigabyte on stderr meanwhile
 
 Like the real one it batches all running requests into one call unless one is to be computed alone, keeps the flight
-recorder, and ends with its last client. Each start appends a line to ``spawns`` in the runtime folder.
+recorder, and ends with its last client. Each start appends a line to ``spawns`` in the runtime folder, each hello
+one to ``hellos``.
 """
 
 from __future__ import annotations
@@ -38,12 +39,15 @@ from botframework.wire.messages import (
     PROTOCOL_VERSION,
     Cancel,
     ChatRequest,
+    ClearSessions,
     CloseSession,
     Done,
     FimRequest,
     FinishReason,
     GetStats,
     Hello,
+    Inspect,
+    Inspection,
     ListSessions,
     Loaded,
     LoadFailed,
@@ -77,6 +81,15 @@ def spawns(folder: Path) -> list[int]:
         return []
 
 
+def hellos(folder: Path) -> list[tuple[int, str]]:
+    """Limit and folder of snapshots of every hello that chaos workers heard in a runtime folder."""
+    try:
+        lines = [line.partition(" ") for line in (folder / "hellos").read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+    return [(int(limit), path) for limit, _, path in lines]
+
+
 def flood(size: int) -> None:
     """Print that many bytes on stderr as fast as they are taken."""
     block = (b"llama_something: all work and no play makes jack a dull boy\n" * 1_100)[:65_536]
@@ -106,7 +119,7 @@ class Job:
     @property
     def is_finished(self) -> bool:
         """Whether all its tokens are made."""
-        return self.made >= int(self.words.get("tokens", "3"))
+        return self.request.max_tokens == 0 or self.made >= int(self.words.get("tokens", "3"))
 
     def compute(self) -> None:
         """One token, or the end."""
@@ -117,6 +130,8 @@ class Job:
 
     def answer(self) -> None:
         """Send what was computed."""
+        if self.request.max_tokens == 0:  # a prefill
+            return
         if self.request.stream:
             self.client.connection.send(Token(id=self.request.id, text=f"t{self.made} ", index=self.made))
         self.made += 1
@@ -206,6 +221,8 @@ class ChaosWorker:
         """One message of one client."""
         match message:
             case Hello():
+                with (self.folder / "hellos").open("a") as file:
+                    file.write(f"{message.snapshot_bytes} {message.snapshot_dir}\n")
                 self.welcome(client)
             case LoadModel():
                 self.load(message)
@@ -217,13 +234,21 @@ class ChaosWorker:
                     job.end("cancelled")
             case GetStats():
                 client.connection.send(self.stats(message.id))
-            case CloseSession():
-                self.sessions.pop((client, message.session), None)
+            case ListSessions() | CloseSession() | ClearSessions():
+                self.forget(client, message)
                 client.connection.send(self.list_sessions(client, message.id))
-            case ListSessions():
-                client.connection.send(self.list_sessions(client, message.id))
+            case Inspect():
+                found = (client, message.session) in self.sessions
+                client.connection.send(Inspection(id=message.id, found=found, prompt="[PRE]" if found else ""))
             case _:
                 pass
+
+    def forget(self, client: Client, message: ListSessions | CloseSession | ClearSessions) -> None:
+        """Forget none, one or all sessions of a client."""
+        if isinstance(message, CloseSession):
+            self.sessions.pop((client, message.session), None)
+        elif isinstance(message, ClearSessions):
+            self.sessions = {key: tokens for key, tokens in self.sessions.items() if key[0] is not client}
 
     def welcome(self, client: Client) -> None:
         """Answer a hello."""

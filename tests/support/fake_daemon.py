@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from botframework import errors
-from botframework.wire.messages import Device, Done, Loaded, ModelInfo, Timings, Token, Usage
+from botframework.wire.messages import Device, Done, Inspection, Loaded, ModelInfo, Timings, Token, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -118,6 +118,7 @@ class FakeRouter:
         on_change: Callable[[], None],
         on_ready: Callable[[Loaded], None],
         on_progress: Callable[[float], None],
+        root_uri: str,
     ) -> None:
         from botframework.manager.status import Snapshot
 
@@ -130,7 +131,13 @@ class FakeRouter:
         self._sessions: dict[str, SessionInfo] = {}
         if OPTIONS.get("noise"):
             make_noise("the router was made")
-        note(event="settings", model=settings.model, max_tokens=settings.completion.max_tokens)
+        note(
+            event="settings",
+            model=settings.model,
+            max_tokens=settings.completion.max_tokens,
+            root_uri=root_uri,
+            trusted=settings.workspace_trusted,
+        )
 
     def _set(self, **fields: Any) -> None:
         self._snapshot = msgspec.structs.replace(self._snapshot, **fields)
@@ -195,6 +202,21 @@ class FakeRouter:
         """Write it down."""
         note(event="close", session=name)
         return await self.sessions()
+
+    async def clear_sessions(self) -> tuple[SessionInfo, ...]:
+        """Write it down."""
+        note(event="clear")
+        return ()
+
+    async def inspect(self, name: str) -> Inspection:
+        """The name is the prompt; without a model there is none."""
+        if self._snapshot.state != "ready":
+            raise errors.ModelLoading("the model is loading", fraction=0.5)
+        return Inspection(id=0, found=True, prompt=name, prompt_tokens=7, evaluated_tokens=2)
+
+    async def update(self, settings: Any) -> None:
+        """Write it down."""
+        note(event="update", snapshots=settings.sessions.snapshots)
 
     def pause_reading(self) -> None:
         """Generations wait."""

@@ -8,18 +8,16 @@ format can express, and much that it forbids, which the hostile-file tests need.
 from __future__ import annotations
 
 import enum
-import hashlib
 import math
 import struct
-import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from support.llama_sdist import extract, fetch_sdist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -331,7 +329,8 @@ def alphabet_llama(
 
     By default ``a`` is followed by ``b``, …, ``z`` by ``<|im_end|>``; a newline and ``<|fim_middle|>`` by ``a``, so
     that both an infill and a ChatML answer are the alphabet; anything else by a newline. ``follow`` (token text to
-    token text, in the vocabulary's own letters: newline is ``Ċ``) adds to the table or overrides it.
+    token text, in the vocabulary's own letters: newline is ``Ċ``) adds to the table or overrides it. The file asks for
+    the typed text before the middle's mark, so that the mark is the last token of a prompt.
     """
     words = tiny_vocabulary(vocab="bytes", fim=fim)
     table = dict(zip(ALPHABET, [*ALPHABET[1:], "<|im_end|>"], strict=True))
@@ -339,6 +338,7 @@ def alphabet_llama(
     n_vocab = len(words.tokens)
     d = n_vocab + -n_vocab % 32
     gguf = _llama_metadata(n_layers=1, d=d, n_heads=1, n_kv_heads=1, ffn=32, n_ctx_train=n_ctx_train)
+    gguf.add("botframework.fim.typed", ValueType.STRING, "before")
     _add_vocabulary(gguf, words, pre="qwen2", chat_template=CHATML_TEMPLATE)
 
     # The embedding is the identity and the layer adds nothing: the output matrix is the table itself.
@@ -404,14 +404,10 @@ def tiny_mamba(path: Path, *, d: int = 32, n_layers: int = 2, n_ctx_train: int =
 
 # --- a model of real size, for the benchmarks -------------------------------------------------------------------------
 
-SDIST_URL = (
-    "https://files.pythonhosted.org/packages/ec/e9/"
-    "e7de2b0463ea3ffbf0ede6cb21b58c1258a8f6521aae45ca773a59fe7cf3/llama_cpp_python-0.3.36.tar.gz"
-)
-SDIST_SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
-SDIST_MEMBER = "vendor/llama.cpp/models/ggml-vocab-qwen2.gguf"
-DOWNLOAD_TIMEOUT_S = 60
+TOKENIZER = "models/ggml-vocab-qwen2.gguf"
 QWEN_VOCAB = 151_936
+QWEN_SURENESS = 20.0
+"""The likeliest token has nearly all of the probability most of the time, as in a trained model."""
 QWEN_SPECIAL = {  # the old vocabulary file ends before these
     151_646: "<|object_ref_start|>",
     151_647: "<|object_ref_end|>",
@@ -435,38 +431,16 @@ QWEN_SPECIAL = {  # the old vocabulary file ends before these
 }
 
 
-class OfflineError(RuntimeError):
-    """The tokenizer of `qwen_shape` is not cached and cannot be fetched; a benchmark turns this into a skip."""
-
-
 def qwen_tokenizer(cache: Path) -> Path:
-    """Fetch the Qwen2 vocabulary file that llama-cpp-python's source distribution carries, once."""
+    """Fetch the Qwen2 vocabulary file that llama-cpp-python's source distribution carries, once.
+
+    Raises
+    ------
+    OfflineError
+        It cannot be fetched.
+    """
     target = cache / "ggml-vocab-qwen2.gguf"
-    if target.is_file():
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        archive = Path(scratch) / "sdist.tar.gz"
-        digest = hashlib.sha256()
-        try:
-            with urllib.request.urlopen(SDIST_URL, timeout=DOWNLOAD_TIMEOUT_S) as answer, archive.open("wb") as file:
-                while chunk := answer.read(1 << 20):
-                    digest.update(chunk)
-                    file.write(chunk)
-        except (OSError, urllib.error.URLError) as error:
-            raise OfflineError(f"cannot fetch the Qwen2 tokenizer from {SDIST_URL}: {error}") from error
-        if digest.hexdigest() != SDIST_SHA256:
-            raise OfflineError(f"{SDIST_URL} has SHA-256 {digest.hexdigest()}, expected {SDIST_SHA256}")
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                if member.isfile() and member.name.endswith("/" + SDIST_MEMBER):
-                    source = tar.extractfile(member)
-                    if source is None:
-                        break
-                    partial = Path(scratch) / "vocab.gguf"
-                    partial.write_bytes(source.read())
-                    return partial.replace(target)
-    raise OfflineError(f"{SDIST_URL} has no {SDIST_MEMBER}")
+    return target if target.is_file() else extract(fetch_sdist(cache), TOKENIZER, target)
 
 
 def _strings_after(data: bytes, key: str) -> list[str]:
@@ -510,10 +484,11 @@ def _random_q8(pool: bytes, shape: tuple[int, int], start: int) -> tuple[int, It
     return n_bytes, chunks()
 
 
-def qwen_shape(path: Path, *, cache: Path, n_layers: int = 24, seed: int = 1) -> Path:
+def qwen_shape(path: Path, *, cache: Path, n_layers: int = 24, seed: int = 1, sureness: float = QWEN_SURENESS) -> Path:
     """Write a model with the shape, the tokenizer and the Q8_0 size of Qwen2.5-Coder-0.5B, and random weights.
 
-    Costs about as much to run as the real one (its text is noise). Takes seconds and 530 MB of disk.
+    Costs about as much to run as the real one (its text is noise). Takes seconds and 530 MB of disk. ``sureness`` scales
+    the logits: with small ones no candidate is likely, and llama.cpp's infill sampler ends every answer at once.
     """
     d, n_heads, n_kv_heads, ffn = 896, 14, 2, 4864
     words = _qwen_vocabulary(cache)
@@ -538,8 +513,8 @@ def qwen_shape(path: Path, *, cache: Path, n_layers: int = 24, seed: int = 1) ->
     starts = random.integers(0, 1 << 30, size=1024)
 
     def pool(fan_in: int) -> bytes:
-        # 16,381 is prime, so that rows of the model never repeat in step with the pool.
-        blocks = np.zeros(16_381, dtype=[("scale", "<f2"), ("values", "i1", 32)])
+        # A prime beyond the vocabulary: no two rows are the same, or tokens would share their probability.
+        blocks = np.zeros(151_937, dtype=[("scale", "<f2"), ("values", "i1", 32)])
         blocks["scale"] = 1.0 / (73.0 * math.sqrt(fan_in))
         blocks["values"] = random.integers(-127, 128, size=blocks["values"].shape, dtype=np.int8)
         return blocks.tobytes()
@@ -551,7 +526,7 @@ def qwen_shape(path: Path, *, cache: Path, n_layers: int = 24, seed: int = 1) ->
         gguf.tensors.append(Tensor(name, (columns, rows), Q8_0, data, n_bytes=n_bytes))
 
     matrix("token_embd.weight", d, QWEN_VOCAB)
-    gguf.array("output_norm.weight", np.ones(d))
+    gguf.array("output_norm.weight", np.full(d, sureness))
     d_kv = d // n_heads * n_kv_heads
     for layer in range(n_layers):
         block = f"blk.{layer}."

@@ -101,9 +101,10 @@ class WorkerClient:
         return outcome
 
     def ask(self, prefix: str = "", **options: Any) -> int:
-        """Send a FIM request; its id."""
+        """Send a FIM request, without healing unless asked for; its id."""
         number = next(self._ids)
-        self.send(wire.FimRequest(id=number, prefix=prefix, **({"priority": "completion"} | options)))
+        values: dict[str, Any] = {"priority": "completion", "heal": False}
+        self.send(wire.FimRequest(id=number, prefix=prefix, **(values | options)))
         return number
 
     def chat(self, *contents: str, **options: Any) -> int:

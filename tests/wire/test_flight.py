@@ -91,3 +91,13 @@ def test_equal_content_has_an_equal_fingerprint() -> None:
 
     assert fingerprint(first) == fingerprint(wire.FimRequest(id=9, prefix="a", priority="completion"))
     assert fingerprint(first) != fingerprint(wire.FimRequest(id=1, prefix="b", session="s", deadline_ms=5))
+
+
+def test_a_prefill_is_the_same_danger_as_its_completion() -> None:
+    """Both read the same prompt; how the answer would go on is not part of it."""
+    whole = wire.FimRequest(id=1, prefix="a", suffix="b", stop=("\n",), sampling=wire.Sampling(infill=True))
+    prefill = wire.FimRequest(id=2, prefix="a", suffix="b", max_tokens=0, ghost=True, one_line=True, line_budget_ms=9)
+
+    assert fingerprint(whole) == fingerprint(prefill)
+    assert fingerprint(prefill) != fingerprint(wire.FimRequest(id=2, prefix="a", suffix="c", max_tokens=0))
+    assert fingerprint(prefill) != fingerprint(wire.FimRequest(id=2, prefix="ab", max_tokens=0))

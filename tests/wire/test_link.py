@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -95,5 +96,51 @@ async def test_a_peer_that_does_not_read_is_behind_until_it_does() -> None:
     behind: bool = connection.is_behind
     assert not behind
     connection.abort()
+    theirs.close()
+    await asyncio.sleep(0)
+
+
+async def test_a_message_larger_than_the_read_buffer_arrives_whole() -> None:
+    """What takes several reads is one message, and what comes behind it is not lost."""
+    ours, theirs = socket.socketpair()
+    found: asyncio.Queue[wire.ToDaemon] = asyncio.Queue()
+    decoder = link.FrameDecoder[wire.ToDaemon](wire.ToDaemon)
+    reader = await link.adopt(ours, lambda: link.Connection(decoder, found.put_nowait, lambda _: None))
+    peer = link.FrameDecoder[wire.ToWorker](wire.ToWorker)
+    writer = await link.adopt(theirs, lambda: link.Connection(peer, lambda _: None, lambda _: None))
+    large = wire.Token(id=1, text="0123456789" * link.READ_BUFFER_BYTES, index=0)
+    small = wire.Token(id=1, text="x", index=1)
+
+    writer.send(large)
+    writer.send(small)
+
+    async with asyncio.timeout(5):
+        assert [await found.get(), await found.get()] == [large, small]
+    reader.abort()
+    writer.abort()
+    await asyncio.sleep(0)
+
+
+async def test_reading_a_small_message_takes_little_memory() -> None:
+    """No read allocates a large block: the C library would map and unmap it each time, which doubles a round trip."""
+    ours, theirs = socket.socketpair()
+    found: asyncio.Queue[wire.ToDaemon] = asyncio.Queue()
+    decoder = link.FrameDecoder[wire.ToDaemon](wire.ToDaemon)
+    reader = await link.adopt(ours, lambda: link.Connection(decoder, found.put_nowait, lambda _: None))
+    frame = link.encode(wire.Token(id=1, text="x", index=0))
+    theirs.sendall(frame)
+    await found.get()
+
+    tracemalloc.start()
+    try:
+        theirs.sendall(frame)
+        async with asyncio.timeout(5):
+            await found.get()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 64 * 1024
+    reader.abort()
     theirs.close()
     await asyncio.sleep(0)

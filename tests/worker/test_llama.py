@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from botframework.errors import ModelCorrupt, RequestCancelled
 from botframework.worker import llama, sampling
+from support.gguf_factory import USER_DEFINED, ValueType, tiny_llama, tiny_vocabulary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,3 +149,109 @@ def test_the_cpu_is_a_device() -> None:
     cpu = next(device for device in llama.devices() if device.kind == "cpu")
 
     assert cpu.total_bytes >= cpu.free_bytes > 0
+
+
+CHAINS: dict[str, list[sampling.SamplerStep]] = {
+    "greedy": [sampling.Greedy()],
+    "infill": [sampling.TopK(40), sampling.Infill(), sampling.Greedy()],
+    "drawn": [sampling.TopK(20), sampling.TopP(0.95), sampling.MinP(0.01), sampling.Temperature(0.8), sampling.Draw(7)],
+    "penalties": [sampling.LogitBias(((5, 9.0), (6, -9.0))), sampling.Penalties(16, 1.3, 0.1, 0.1), sampling.Greedy()],
+}
+
+
+@pytest.mark.parametrize("steps", CHAINS.values(), ids=CHAINS)
+def test_choosing_from_logits_equals_sampling(context: llama.Context, steps: list[sampling.SamplerStep]) -> None:
+    """For the same logits, token after token, `choose` answers what llama.cpp's own sampling answers."""
+    vocab = context.model.vocab
+    sampled, chosen = llama.SamplerChain(vocab, steps), llama.SamplerChain(vocab, steps)
+    context.decode_chunk(0, 0, [1, 2, 3], output=True)
+    row = 2
+    for position in range(3, 40):
+        logits = context.logits(row)
+        kept = logits.copy()
+
+        token = chosen.choose(logits)
+
+        assert token == context.sample(sampled, row)
+        assert np.array_equal(logits, kept)
+        context.decode_rows([(0, position, token)])
+        row = 0
+
+
+@pytest.mark.parametrize("steps", CHAINS.values(), ids=CHAINS)
+def test_only_what_is_allowed_is_chosen(model: llama.Model, steps: list[sampling.SamplerStep]) -> None:
+    """Whatever the samplers are, the answer is among the allowed tokens, a single one and unlikely ones included."""
+    chain = llama.SamplerChain(model.vocab, steps)
+    random = np.random.default_rng(1)
+    for count in (1, 2, 30, model.vocab.size):
+        for _ in range(10):
+            logits = random.standard_normal(model.vocab.size, dtype=np.float32)
+            allowed = random.choice(model.vocab.size, count, replace=False).astype(np.int32)
+
+            assert chain.choose(logits, allowed) in allowed
+
+
+def test_the_likeliest_allowed_token_is_chosen(model: llama.Model) -> None:
+    """Greedy with the infill rule: the best of the allowed ones, though an end token is likelier than all of them."""
+    chain = llama.SamplerChain(model.vocab, CHAINS["infill"])
+    logits = np.zeros(model.vocab.size, dtype=np.float32)
+    logits[[7, 9]] = 1.0, 2.0
+    logits[model.vocab.eos] = 20.0
+
+    assert chain.choose(logits, np.array([7, 8, 9], dtype=np.int32)) == 9
+    assert model.vocab.is_eog(chain.choose(logits))
+
+
+def test_what_was_chosen_from_few_counts_for_the_penalties(model: llama.Model) -> None:
+    """A token that was chosen under a limit is known to the chain afterwards."""
+    chain = llama.SamplerChain(model.vocab, [sampling.Penalties(8, 1.0, 0.0, 5.0), sampling.Greedy()])
+    logits = np.zeros(model.vocab.size, dtype=np.float32)
+    logits[[7, 9]] = 2.0, 1.0
+
+    assert chain.choose(logits, np.array([7], dtype=np.int32)) == 7
+    assert chain.choose(logits) == 9
+
+
+@pytest.mark.parametrize("allowed", [[], [-1], [3, 10**6]])
+def test_choosing_from_what_is_no_token_is_refused(model: llama.Model, allowed: list[int]) -> None:
+    """llama.cpp would read beyond its arrays; here it is a ValueError, and so are logits of another vocabulary."""
+    chain = llama.SamplerChain(model.vocab, CHAINS["greedy"])
+    with pytest.raises(ValueError, match="tokens to choose from"):
+        chain.choose(np.zeros(model.vocab.size, dtype=np.float32), np.array(allowed, dtype=np.int32))
+    with pytest.raises(ValueError, match="logits for a vocabulary"):
+        chain.choose(np.zeros(5, dtype=np.float32))
+
+
+def test_the_log_probability_of_a_token() -> None:
+    """It is the logarithm of the softmax, also for logits whose exponentials overflow."""
+    logits = np.array([1.0, 2.0, 3.0], dtype=np.float32)
+    expected = np.log(np.exp(logits) / np.exp(logits).sum())
+
+    assert [sampling.logprob(logits, token) for token in range(3)] == pytest.approx(expected, abs=1e-6)
+    assert sampling.logprob(np.array([900.0, -900.0], dtype=np.float32), 0) == 0.0
+    assert sampling.logprob(np.array([900.0, -900.0], dtype=np.float32), 1) == pytest.approx(-1_800)
+
+
+def test_all_pieces_at_once_equal_them_one_by_one(model: llama.Model) -> None:
+    """The list has each token's bytes; control tokens have none."""
+    vocab = model.vocab
+
+    assert vocab.pieces() == [vocab.piece(token) for token in range(vocab.size)]
+    assert vocab.pieces()[vocab.eos] == b""
+
+
+def test_marks_that_a_file_calls_text_have_no_bytes(tmp_path: Path) -> None:
+    """End-of-generation and FIM tokens are no text, even where the file gives them another type."""
+    words = tiny_vocabulary()
+    types = [USER_DEFINED if kind == 3 else kind for kind in words.types]
+    types[words.ids["return\u0120"]] = USER_DEFINED
+    metadata = {"tokenizer.ggml.token_type": (ValueType.ARRAY, (ValueType.INT32, types))}
+    path = tiny_llama(tmp_path / "marks.gguf", metadata=metadata)
+    vocab = llama.Model(str(path), n_gpu_layers=0, use_mmap=True, progress=lambda _: True).vocab
+
+    pieces = vocab.pieces()
+
+    assert vocab.fim("mid") >= 0
+    assert {pieces[vocab.fim(name)] for name in ("pre", "suf", "mid", "pad", "rep", "sep")} == {b""}
+    assert {pieces[token] for token in range(vocab.size) if vocab.is_eog(token)} == {b""}
+    assert pieces[words.ids["return\u0120"]]  # What a file adds as text stays text.

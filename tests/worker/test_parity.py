@@ -13,7 +13,6 @@ import botframework
 from support import bare_llama
 from support.worker_process import load_model, worker_process
 
-BARE = Path(bare_llama.__file__)
 CHUNK = 64
 COUNT = 48
 
@@ -24,7 +23,7 @@ PROMPTS = [
         "\n\n\nif __name__ == '__main__':\n    main()\n",
     ),
     ("class Stack:\n    def __init__(self):\n        self._items = []\n\n    def push(self, item):\n        ", "\n"),
-    ("x = [\n" + "    1, 2, 3,\n" * 60, "]\n"),
+    ("x = [\n" + "    1, 2, 3,\n" * 60, "\n]\n"),
     ("", "print('hello')\n"),
 ]
 
@@ -45,8 +44,9 @@ async def test_greedy_equals_bare_llama_cpp(runtime_dir: Path, embedded_model: P
     async with worker_process(runtime_dir) as worker:
         client = worker.first
         loaded = await client.greet(load_model(embedded_model, n_ubatch_fim=CHUNK))
+        command = [sys.executable, bare_llama.__file__, "infill", str(embedded_model), str(CHUNK), str(COUNT)]
         bare = subprocess.run(
-            [sys.executable, str(BARE), str(embedded_model), str(CHUNK), str(COUNT), loaded.model.fim_order, "after"],
+            [*command, loaded.model.fim_order, "after"],
             input=json.dumps(PROMPTS).encode(),
             stdout=subprocess.PIPE,
             check=True,

@@ -104,7 +104,7 @@ def test_decoding_refuses_nan_and_infinity_too(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("max_tokens", 0), ("max_tokens", 2**63), ("deadline_ms", 0), ("deadline_ms", 3_600_001)]
+    ("field", "value"), [("max_tokens", -1), ("max_tokens", 2**63), ("deadline_ms", 0), ("deadline_ms", 3_600_001)]
 )
 def test_request_numbers_have_limits(field: str, value: int) -> None:
     """Check 30: the numbers of a request beside its sampling are limited as well."""

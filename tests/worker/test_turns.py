@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from botframework.worker.turns import STARVATION_S, Turns
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
+from support.clock import Clock
 
 
 def shares(turns: Turns, costs: dict[int, float], steps: int) -> Counter[int]:

@@ -599,16 +599,16 @@ async def test_a_flood_of_questions_keeps_nobody_from_computing(runtime_dir: Pat
 
 BREAKING = """
 from botframework.worker import llama, requests
-really_feed, really_sample = requests.Job.feed, llama.Context.sample
+really_feed, really_logits = requests.Job.feed, llama.Context.logits
 has_ended = [False]
-def feed(self, piece):
+def feed(self, piece, logprob=0.0):
     has_ended[0] = self.generated + 1 >= self.max_tokens
-    return really_feed(self, piece)
-def sample(self, chain, row):
+    return really_feed(self, piece, logprob)
+def logits(self, row):
     if row == 1 and has_ended[0]:
         raise RuntimeError("the second row is broken")
-    return really_sample(self, chain, row)
-requests.Job.feed, llama.Context.sample = feed, sample
+    return really_logits(self, row)
+requests.Job.feed, llama.Context.logits = feed, logits
 """
 
 

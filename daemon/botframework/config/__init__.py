@@ -12,7 +12,8 @@ Values are merged from layers, weakest first::
     workspace/configuration       behaviour     as initializationOptions
 
 Behaviour is everything except `MACHINE_SETTINGS`: whatever came with a workspace is untrusted and may neither choose
-files nor decide what stays in memory. The editor's word stands above the workspace's file because the user wrote it.
+files nor decide what stays in memory. What writes the user's text to disk (`ONLY_OFF`) it may switch off, not on. The
+editor's word stands above the workspace's file because the user wrote it.
 """
 
 from __future__ import annotations
@@ -21,13 +22,29 @@ from botframework.config.folders import (
     ENV_CONFIG_FILE,
     ENV_RUNTIME_DIR,
     FILE_NAME,
+    SESSIONS_NAME,
+    cache_dir,
     config_file,
     data_dir,
+    is_workspace_hash,
     log_dir,
+    make_private,
     runtime_dir,
+    sessions_dir,
+    workspace_hash,
 )
-from botframework.config.merge import Layer, Merged, Problem, Source, merge, replaced
-from botframework.config.settings import MACHINE_SETTINGS, Chat, Completion, Engine, Log, Settings, Worker
+from botframework.config.merge import Layer, Merged, Problem, Source, merge, replaced, shown
+from botframework.config.settings import (
+    MACHINE_SETTINGS,
+    ONLY_OFF,
+    Chat,
+    Completion,
+    Engine,
+    Log,
+    Sessions,
+    Settings,
+    Worker,
+)
 from botframework.config.sources import (
     ENV_DEBUG,
     ENV_PREFIX,
@@ -44,6 +61,8 @@ __all__ = [
     "ENV_RUNTIME_DIR",
     "FILE_NAME",
     "MACHINE_SETTINGS",
+    "ONLY_OFF",
+    "SESSIONS_NAME",
     "Chat",
     "Completion",
     "Engine",
@@ -51,17 +70,24 @@ __all__ = [
     "Log",
     "Merged",
     "Problem",
+    "Sessions",
     "Settings",
     "Source",
     "Worker",
     "argument_layer",
+    "cache_dir",
     "config_file",
     "data_dir",
     "environment_layer",
+    "is_workspace_hash",
     "log_dir",
+    "make_private",
     "merge",
     "read_file",
     "replaced",
     "runtime_dir",
+    "sessions_dir",
+    "shown",
     "startup_layers",
+    "workspace_hash",
 ]

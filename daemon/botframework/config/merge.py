@@ -1,7 +1,8 @@
 """Layers of settings to one tree, without touching the outside world.
 
-A bad value never stops the daemon: it is reported as a `Problem` and the weaker layer's value stays. ``null``, a
-missing key and an empty table all mean "not set here".
+A bad value never stops the daemon: it is reported as a `Problem` and the weaker layer's value stays. The one exception
+is the model: who named one must not be answered by another, so a refused name stays and fails where it is loaded.
+``null``, a missing key and an empty table all mean "not set here".
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from botframework.config.settings import MACHINE_SETTINGS, Settings
+from botframework.config.settings import MACHINE_SETTINGS, ONLY_OFF, Settings
 
 MAX_PROBLEMS_PER_LAYER = 20
 """Enough to see what is wrong; a hostile file must not make a thousand pop-ups."""
@@ -91,7 +92,7 @@ def merge(layers: Iterable[Layer]) -> Merged:
     problems: list[Problem] = []
     for layer in sorted(layers, key=lambda layer: _STRENGTH[layer.source]):
         found: list[Problem] = []
-        for item in _take(layer):
+        for item in _take(layer, values):
             if isinstance(item, Problem):
                 found.append(item)
                 if len(found) == MAX_PROBLEMS_PER_LAYER:
@@ -112,22 +113,29 @@ def replaced(layers: Iterable[Layer], layer: Layer) -> tuple[Layer, ...]:
     return (*(old for old in layers if old.source is not layer.source), layer)
 
 
-def _take(layer: Layer) -> Iterator[tuple[str, Any] | Problem]:
-    """What is accepted of a layer, and what is not."""
+def _take(layer: Layer, weaker: Mapping[str, Any]) -> Iterator[tuple[str, Any] | Problem]:
+    """What is accepted of a layer over the weaker ones, and what is not."""
     leaves, _ = tree()
     for name, raw in _flat(layer.values, "", layer.source):
         if isinstance(raw, Problem):
             yield raw
         elif name not in leaves:
-            yield Problem(layer.source, shown(name), f"unknown setting{nearest(name, leaves)}")
+            yield Problem(layer.source, shown(name), f"unknown setting{_meant(name, raw)}")
         elif layer.source in _UNTRUSTED and name.startswith(MACHINE_SETTINGS):
             yield Problem(layer.source, name, "cannot be set by a workspace; use the user's own settings")
         else:
             try:
-                yield name, _converted(name, raw, leaves[name].type, layer.source)
+                value = _converted(name, raw, leaves[name].type, layer.source)
             except (msgspec.ValidationError, ValueError, RecursionError) as error:
                 limits = _limits(leaves[name].type)
                 yield Problem(layer.source, name, f"{shown(raw)} is refused ({error}); must be {limits}")
+                if name == "model":
+                    yield name, raw if isinstance(raw, str) else shown(raw)
+            else:
+                if layer.source in _UNTRUSTED and name in ONLY_OFF and value and not weaker[name]:
+                    yield Problem(layer.source, name, "can only be switched off by a workspace")
+                else:
+                    yield name, value
 
 
 def _flat(values: Any, above: str, source: Source) -> Iterator[tuple[str, Any]]:
@@ -153,10 +161,9 @@ def _converted(name: str, raw: Any, kind: Any, source: Source) -> Any:
         if "\0" in value:
             raise ValueError("holds a NUL character")
         expanded = os.path.expanduser(value)  # noqa: PTH111 - Path would drop a trailing separator and "./"
-        looks_like_a_path = expanded.endswith(".gguf") or os.sep in expanded or "/" in expanded
-        # The daemon's working folder is usually the workspace, which must not be able to put a model in our way. Who
-        # types a command line or exports a variable stands in that folder knowingly.
-        if looks_like_a_path and source not in _TEXT_ONLY and not os.path.isabs(expanded):  # noqa: PTH117
+        # The daemon's working folder is usually the workspace, which must not be able to put a model in our way. What
+        # the command line and the environment say was made absolute where it was read.
+        if not os.path.isabs(expanded):  # noqa: PTH117
             raise ValueError("a relative path")
         return expanded
     return value
@@ -180,6 +187,12 @@ def shown(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value) if isinstance(value, int | float) else type(value).__name__
     text = text if len(text) <= MAX_SHOWN_CHARS else text[:MAX_SHOWN_CHARS] + "…"
     return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _meant(name: str, raw: Any) -> str:
+    """The end of a message about an unknown setting: a table was probably meant to be a section."""
+    leaves, sections = tree()
+    return (nearest(name, sections) if isinstance(raw, Mapping) else "") or nearest(name, leaves)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -19,8 +19,16 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Tokens of one suggestion, at most."""
     deadline_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 2_000
     """Milliseconds after which a suggestion ends with what is there; later nobody looks at it any more."""
-    debounce_ms: Annotated[int, msgspec.Meta(ge=0, le=2_000)] = 0
-    """Milliseconds to wait for another keystroke before computing; 0: a newer request cancels an older one at once."""
+    line_budget_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 500
+    """Milliseconds after the first token from which on a suggestion ends at the next line end."""
+    debounce_ms: Annotated[int, msgspec.Meta(ge=0, le=2_000)] | None = None
+    """Milliseconds that an answer waits for another keystroke; unset: as long as your typing rhythm suggests."""
+    prefill: bool = True
+    """Read what is new at every change of a document, before the editor asks for a suggestion."""
+    prefetch: bool = True
+    """Compute the suggestion after a shown one in the background; false saves energy."""
+    min_logprob: Annotated[float, msgspec.Meta(ge=-100.0, le=0.0)] | None = None
+    """Drop suggestions whose tokens have a lower mean log probability (natural logarithm); unset: drop none."""
     multiline: bool = True
     """Suggestions may go on after the end of the line."""
     temperature: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.0
@@ -85,6 +93,10 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Map the model file instead of copying it."""
     fim_order: Literal["auto", "psm", "spm"] = "auto"
     """Prefix-suffix-middle or suffix-first; ``auto`` asks the model file."""
+    fim_typed: Literal["auto", "before", "after"] = "auto"
+    """Where text typed since the anchor stands: before the middle's mark or after it; ``auto`` asks the model file."""
+    parked_mib: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 1_024
+    """MiB of host memory for the states of sessions that have no KV cells; the least recently used go beyond it."""
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -92,6 +104,15 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     keep_alive_s: Annotated[float, msgspec.Meta(ge=0.0, le=86_400.0)] = 0.0
     """Seconds that it outlives its last client; 0: it goes with the editor."""
+
+
+class Sessions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is kept of a session on disk."""
+
+    snapshots: bool = True
+    """Write the states of sessions to disk, so that a file is not read again after a restart. They hold its text."""
+    disk_mib: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 2_048
+    """MiB of snapshots of one workspace; the least recently used are deleted beyond it."""
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -106,14 +127,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
     """Path of a GGUF file, absolute or beginning with ``~``; unset: the embedded demonstration model."""
+    workspace_trusted: bool = True
+    """Whether the user trusts the workspace, as far as the editor knows; false: no snapshots are read or written."""
     heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=3_600.0)] = 2.0
     """Seconds between two heartbeats when nothing changes."""
     completion: Completion = Completion()
     chat: Chat = Chat()
     engine: Engine = Engine()
     worker: Worker = Worker()
+    sessions: Sessions = Sessions()
     log: Log = Log()
 
 
-MACHINE_SETTINGS = ("model", "engine.", "worker.")
+MACHINE_SETTINGS = ("model", "workspaceTrusted", "engine.", "worker.", "sessions.diskMib")
 """Names, and beginnings of names, of what no workspace may set: it chooses files or decides what stays in memory."""
+ONLY_OFF = frozenset({"sessions.snapshots"})
+"""What a workspace may switch off but not on, since it writes the user's text to disk."""

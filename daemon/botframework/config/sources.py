@@ -56,7 +56,8 @@ def environment_layer(environ: Mapping[str, str]) -> tuple[Layer, tuple[Problem,
         if not variable.startswith(ENV_PREFIX) or variable in ENV_NOT_SETTINGS or not value:
             continue
         if variable in names:
-            values[names[variable]] = value
+            name = names[variable]
+            values[name] = _from_here(value) if name == "model" else value
         elif len(problems) < MAX_PROBLEMS_PER_LAYER:
             hint = nearest(variable, names)
             problems.append(Problem(Source.ENVIRONMENT, shown(variable), f"unknown variable{hint}"))
@@ -68,6 +69,13 @@ def _env_name(name: str) -> str:
     return ENV_PREFIX + "".join(f"_{c}" if c.isupper() else "_" if c == "." else c.upper() for c in name)
 
 
+def _from_here(path: str) -> str:
+    """A path from the working folder: who types a command line or exports a variable knows where they stand."""
+    if not path:
+        return path  # an error, which the folder itself would not be
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - any text must pass
+
+
 def argument_layer(model: str | None, assignments: Sequence[str]) -> tuple[Layer, tuple[Problem, ...]]:
     """The command line: ``--model`` and any number of ``--set key=value``."""
     values: dict[str, str] = {}
@@ -75,11 +83,12 @@ def argument_layer(model: str | None, assignments: Sequence[str]) -> tuple[Layer
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if equals:
-            values[key.strip()] = value.strip()
+            name = key.strip()
+            values[name] = _from_here(value.strip()) if name == "model" else value.strip()
         else:
             problems.append(Problem(Source.COMMAND_LINE, shown(assignment), "is not of the form key=value"))
     if model is not None:
-        values["model"] = model
+        values["model"] = _from_here(model)
     return Layer(Source.COMMAND_LINE, values), tuple(problems)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from botframework.lsp.documents import clean
-from botframework.lsp.generate import deliver, work_done
+from botframework.lsp.generate import deliver, request_fields, work_done
 from botframework.lsp.messages import ChatResult
-from botframework.wire.messages import ChatMessage, ChatRequest, Sampling
+from botframework.wire.messages import ChatMessage, ChatRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -51,25 +51,8 @@ def chat_request(params: ChatParams, settings: config.Chat) -> ChatRequest:
     if settings.system_prompt and messages[0].role != "system":
         messages = (ChatMessage(role="system", content=clean(settings.system_prompt)), *messages)
     return ChatRequest(
-        id=0,
-        session=clean(params.session),
+        **request_fields(params, settings),
         messages=messages,
-        max_tokens=params.max_tokens or settings.max_tokens,
-        sampling=params.sampling or default_sampling(settings),
-        stop=tuple(clean(stop) for stop in params.stop),
-        deadline_ms=params.deadline_ms or settings.deadline_ms,
         priority="chat",
-        stream=params.partial_result_token is not None,
         trim=settings.trim if params.trim is None else params.trim,
-    )
-
-
-def default_sampling(settings: config.Chat | config.Completion) -> Sampling:
-    """How the settings want tokens to be chosen."""
-    return Sampling(
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        min_p=settings.min_p,
-        repeat_penalty=settings.repeat_penalty,
     )

@@ -1,33 +1,46 @@
-"""Requests about the daemon itself: its status, its sessions, starting the worker again, accepted suggestions."""
+"""Requests about the daemon itself: its status, sessions, pause, restart, and why a suggestion was not shown."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from botframework.errors import InvalidParams, ServerBusy
-from botframework.lsp.messages import ACCEPTED_COMMAND, SessionsResult
+from botframework.errors import BotframeworkError, InvalidParams, ServerBusy
+from botframework.lsp.asking import document_session
+from botframework.lsp.messages import ACCEPTED_COMMAND, InspectResult, SessionsResult
+from botframework.wire.messages import Inspection
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from lsprotocol import types
 
+    from botframework.lsp.completion import Completion
+    from botframework.lsp.documents import Documents
     from botframework.lsp.generate import House
-    from botframework.lsp.messages import CloseSessionParams, NoParams
-    from botframework.lsp.pulse import Pulse, Tally
+    from botframework.lsp.messages import CloseSessionParams, DidVisitParams, InspectParams, NoParams
+    from botframework.lsp.pulse import Pulse
     from botframework.manager.status import Snapshot
-    from botframework.wire.messages import SessionInfo
 
-SESSIONS_DEADLINE_S = 5.0
-"""A worker answers these from its own thread; one that does not is not well."""
+ANSWER_DEADLINE_S = 5.0
+"""A worker answers these between two micro-batches; one that does not is not well."""
+
+Answer = TypeVar("Answer")
 
 
 class Commands:
     """Answers everything that is not a generation."""
 
-    def __init__(self, house: House, pulse: Pulse, tally: Tally) -> None:
+    def __init__(self, house: House, pulse: Pulse, completion: Completion, documents: Documents) -> None:
         self._house = house
         self._pulse = pulse
-        self._tally = tally
+        self._completion = completion
+        self._documents = documents
+        self._visits: dict[str, int] = {}
+        """By the URI of an open document."""
+
+    # --- the daemon ---------------------------------------------------------------------------------------------------
 
     async def status(self, _params: NoParams) -> Snapshot:
         """The heartbeat's content, now."""
@@ -38,14 +51,71 @@ class Commands:
         await (await self._house.router_when_there()).restart()
         return await self._pulse.snapshot()
 
+    async def pause(self, _params: NoParams) -> Snapshot:
+        """No ghost text, and no work for it, until `resume`; chat and explicit completions are answered."""
+        self._completion.pause()
+        self._pulse.changed()
+        return await self._pulse.snapshot()
+
+    async def resume(self, _params: NoParams) -> Snapshot:
+        """Ghost text again."""
+        self._completion.resume()
+        self._pulse.changed()
+        return await self._pulse.snapshot()
+
+    # --- sessions -----------------------------------------------------------------------------------------------------
+
     async def list_sessions(self, _params: NoParams) -> SessionsResult:
         """The sessions of this client."""
-        return SessionsResult(sessions=await _in_time((await self._house.router_when_there()).sessions()))
+        router = await self._house.router_when_there()
+        return SessionsResult(sessions=await _in_time(router.sessions()))
 
     async def close_session(self, params: CloseSessionParams) -> SessionsResult:
         """Forget a session; what is left is answered."""
-        return SessionsResult(
-            sessions=await _in_time((await self._house.router_when_there()).close_session(params.session))
+        router = await self._house.router_when_there()
+        return SessionsResult(sessions=await _in_time(router.close_session(params.session)))
+
+    async def clear_sessions(self, _params: NoParams) -> SessionsResult:
+        """Forget all sessions and delete the workspace's snapshots; what is left is answered."""
+        router = await self._house.router_when_there()
+        return SessionsResult(sessions=await _in_time(router.clear_sessions()))
+
+    # --- suggestions --------------------------------------------------------------------------------------------------
+
+    async def inspect(self, params: InspectParams) -> InspectResult:
+        """How a document's last suggestion was asked, and what became of it."""
+        uri = params.text_document.uri
+        if self._documents.get(uri) is None:
+            raise InvalidParams("/textDocument/uri: the document is not open", pointer="/textDocument/uri")
+        outcome = self._completion.last_outcome(uri)
+        try:
+            router = await self._house.router_when_there()
+            asked = await _in_time(router.inspect(document_session(uri)))
+        except ServerBusy:
+            raise
+        except BotframeworkError:
+            # There is no worker, and so no prompt; the outcome says why nothing is shown.
+            asked = Inspection(id=0, found=False)
+        return InspectResult(
+            shown=outcome.shown,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            source=outcome.source,
+            timings=outcome.timings,
+            visits=self._visits.get(uri, 0),
+            found=asked.found,
+            order=asked.order,
+            typed=asked.typed,
+            prompt=asked.prompt,
+            head=asked.head,
+            suffix=asked.suffix,
+            middle=asked.middle,
+            held=asked.held,
+            prompt_tokens=asked.prompt_tokens,
+            cached_tokens=asked.cached_tokens,
+            evaluated_tokens=asked.evaluated_tokens,
+            is_short=asked.is_short,
+            reanchors=asked.reanchors,
         )
 
     def execute(self, params: types.ExecuteCommandParams) -> None:
@@ -55,12 +125,21 @@ class Commands:
         arguments = params.arguments or []
         if len(arguments) > 1 or not all(isinstance(argument, str) for argument in arguments):
             raise InvalidParams("/arguments: expected the id of a suggestion", pointer="/arguments")
-        self._tally.count_accepted()
+        self._completion.accepted(str(arguments[0]) if arguments else "")
+
+    def did_visit(self, params: DidVisitParams) -> None:
+        """Count a hint. Reading the region would move the document's session away from where its user types."""
+        uri = params.text_document.uri
+        if self._documents.get(uri) is not None:
+            self._visits[uri] = self._visits.get(uri, 0) + 1
+
+    def forget(self, uri: str) -> None:
+        """The document was closed."""
+        self._visits.pop(uri, None)
 
 
-async def _in_time(answer: Any) -> tuple[SessionInfo, ...]:
+async def _in_time(answer: Coroutine[Any, Any, Answer]) -> Answer:
     try:
-        sessions: tuple[SessionInfo, ...] = await asyncio.wait_for(answer, SESSIONS_DEADLINE_S)
+        return await asyncio.wait_for(answer, ANSWER_DEADLINE_S)
     except TimeoutError:
         raise ServerBusy("the worker does not answer", retryAfterMs=1000) from None
-    return sessions

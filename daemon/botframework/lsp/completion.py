@@ -1,5 +1,9 @@
 """Position to suggestion: ``textDocument/inlineCompletion`` and ``botframework/complete``.
 
+A request for ghost text is answered from suggestions that were computed before (`suggestions`), by joining what is
+being generated (`joining`), or by the model; then it is fitted to its place and filtered (`filters`). At every change
+of a document its text is read ahead, and after every suggestion the next one is prepared (`desk`).
+
 Ghost text must never disturb: whatever goes wrong, an inline completion is answered with an empty list, because editors
 show an error of this request as a pop-up at every keystroke.
 """
@@ -7,66 +11,165 @@ show an error of this request as a pop-up at every keystroke.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import logging
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
 from lsprotocol import types
 
-from botframework.errors import BotframeworkError, InvalidParams
-from botframework.lsp.chat import default_sampling
+from botframework.errors import (
+    BotframeworkError,
+    DeadlineExceeded,
+    InvalidParams,
+    ModelCannotInfill,
+    ModelError,
+    WorkerStartFailed,
+    WorkerUnavailable,
+)
+from botframework.lsp.acceptance import Acceptance
+from botframework.lsp.asking import document_session, ghost_request, prefetch_request, prefill_request
+from botframework.lsp.closers import rest_of_line
+from botframework.lsp.debounce import Rhythm
+from botframework.lsp.desk import Desk
 from botframework.lsp.documents import CONTEXT_CHARS, clean
-from botframework.lsp.generate import deliver, work_done
+from botframework.lsp.edits import single_edit
+from botframework.lsp.filters import Outcome, Standards, judge
+from botframework.lsp.generate import deliver, request_fields, work_done
 from botframework.lsp.messages import ACCEPTED_COMMAND, CompleteResult
-from botframework.wire.messages import MAX_SESSION_CHARS, FimRequest
+from botframework.lsp.suggestions import Base, Found, Spot, Suggestions
+from botframework.wire.messages import FimRequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from botframework import config
-    from botframework.lsp.documents import Documents, Place
+    from botframework.lsp.desk import Turn
+    from botframework.lsp.documents import Document, Documents
+    from botframework.lsp.filters import Reason, Source
     from botframework.lsp.generate import House
-    from botframework.lsp.messages import CompleteParams
+    from botframework.lsp.messages import (
+        CompleteParams,
+        DidPartiallyAcceptCompletionParams,
+        DidShowCompletionParams,
+    )
     from botframework.lsp.protocol import DaemonProtocol
     from botframework.lsp.pulse import Tally
-    from botframework.wire.messages import FinishReason
 
 logger = logging.getLogger(__name__)
 
-CLOSERS = frozenset(")]}>\"'`;:, \t")
-"""What editors put after the cursor by themselves; a line whose rest is only this is at its end for the writer."""
-OPENERS = {")": "(", "]": "[", "}": "{", ">": "<"}
-QUOTES = "\"'`"
-CUT_SHORT: frozenset[FinishReason] = frozenset({"length", "deadline"})
+MAX_UNASKED = 64
+"""Prompts read ahead without a request in between: this client, or its user, does not want suggestions."""
+NO_MODEL = (ModelError, ModelCannotInfill, WorkerUnavailable, WorkerStartFailed)
 
 
-class _Turn:
-    """One inline request of a document, until a newer one takes its place."""
+class _Question(NamedTuple):
+    """An inline request, with the text of its moment."""
 
-    def __init__(self) -> None:
-        self.task: asyncio.Task[object] | None = None
-        self._superseded = False
-
-    def is_superseded(self) -> bool:
-        return self._superseded
-
-    def supersede(self) -> None:
-        self._superseded = True
-        if self.task is not None:
-            self.task.cancel()
+    before: str
+    """The document up to the cursor, or up to the end of the selected item of the editor's list."""
+    after: str
+    range: types.Range
+    """What a suggestion replaces if nothing is covered."""
+    head: str
+    """The selected item's text, with which the suggestion must begin."""
+    spot: Spot
+    standards: Standards
 
 
 class Completion:
-    """Answers completion requests; at most one inline request per document is under way."""
+    """Answers completion requests, and works ahead of them."""
 
     def __init__(self, protocol: DaemonProtocol, house: House, documents: Documents, tally: Tally) -> None:
+        self.is_paused = False
+        """No ghost text and no work for it."""
         self._protocol = protocol
         self._house = house
         self._documents = documents
-        self._tally = tally
-        self._turns: dict[str, _Turn] = {}
-        self._next_id = itertools.count(1)
+        self._desks: dict[str, Desk] = {}
+        self._suggestions = Suggestions()
+        self._acceptance = Acceptance(tally)
+        self._rhythm = Rhythm()
+        self._numbers = itertools.count(1)
+        self._unasked = MAX_UNASKED
+        """Prompts read ahead since the last request; nothing is read for a client that has never asked."""
+
+    def pause(self) -> None:
+        """Answer nothing, read nothing ahead and stop what is under way, until `resume`."""
+        self.is_paused = True
+        for desk in self._desks.values():
+            desk.stop()
+
+    def resume(self) -> None:
+        """Go on."""
+        self.is_paused = False
+
+    def last_outcome(self, uri: str) -> Outcome:
+        """What became of a document's last inline request."""
+        desk = self._desks.get(uri)
+        return Outcome() if desk is None else desk.outcome
+
+    # --- documents ----------------------------------------------------------------------------------------------------
+
+    def did_open(self, params: types.DidOpenTextDocumentParams) -> None:
+        """Begin anew with a document."""
+        self.did_close(params.text_document.uri)
+
+    def did_close(self, uri: str) -> None:
+        """Give up and forget everything about a document."""
+        desk = self._desks.pop(uri, None)
+        if desk is not None:
+            desk.close()
+        self._suggestions.forget(uri)
+        self._acceptance.closed(uri)
+
+    def did_change(self, params: types.DidChangeTextDocumentParams) -> None:
+        """Follow an edit that `Documents` has carried out: give up what it makes useless, read ahead."""
+        uri = params.text_document.uri
+        document = self._documents.get(uri)
+        if document is None:
+            self.did_close(uri)
+            return
+        desk = self._desk(uri)
+        edit = single_edit(document, params.content_changes, desk.line)
+        if edit is None:
+            desk.edited(None)
+            desk.drop_prefill()
+            return
+        place = document.place_at(edit.cursor)
+        spot = Spot.of(place.before, place.after)
+        rest = rest_of_line(place.after)
+        self._acceptance.edited(uri, spot, edit.inserted, rest)
+        is_coming = desk.edited(spot)
+        if edit.is_typing:
+            self._rhythm.key()
+            desk.line = place.line
+        settings = self._house.settings.completion
+        if is_coming or not edit.is_typing or self._suggestions.find(uri, spot) is not None:
+            desk.drop_prefill()
+        elif settings.prefill and settings.enabled and not self.is_paused and self._unasked < MAX_UNASKED:
+            self._unasked += 1
+            desk.prefill(prefill_request(uri, place.before, place.after, settings))
+
+    def _desk(self, uri: str) -> Desk:
+        desk = self._desks.get(uri)
+        if desk is None:
+            desk = self._desks[uri] = Desk(uri, self._house, self._suggestions, self._numbers)
+        return desk
+
+    # --- what the client tells ----------------------------------------------------------------------------------------
+
+    def did_show(self, params: DidShowCompletionParams) -> None:
+        """A suggestion is on the screen."""
+        self._acceptance.shown(params.item.suggestion_id)
+
+    def did_partially_accept(self, params: DidPartiallyAcceptCompletionParams) -> None:
+        """A part of a suggestion was taken over; the rest of it is found by its text."""
+        if params.accepted_length:
+            self._acceptance.accepted(params.item.suggestion_id)
+
+    def accepted(self, suggestion_id: str) -> None:
+        """A suggestion was taken over."""
+        self._acceptance.accepted(suggestion_id)
 
     # --- ghost text ---------------------------------------------------------------------------------------------------
 
@@ -75,60 +178,119 @@ class Completion:
     ) -> types.InlineCompletionList | Awaitable[types.InlineCompletionList]:
         """Answer ``textDocument/inlineCompletion``. The text is taken now: the next edit may come before the answer."""
         uri = params.text_document.uri
-        self.supersede(uri)
+        self._unasked = 0
         document = self._documents.get(uri)
-        if document is None or not self._house.settings.completion.enabled or self._house.router is None:
+        if document is None:
             return _nothing()
-        turn = self._turns[uri] = _Turn()
-        place = document.place(params.position.line, params.position.character)
-        return self._inline(uri, place, turn)
+        desk = self._desk(uri)
+        desk.supersede()
+        reason = self._refusal()
+        if reason:
+            desk.outcome = Outcome(reason=reason)
+            return _nothing()
+        question = _question(document, params, self._house.settings.completion.min_logprob)
+        desk.line = params.position.line
+        found = self._suggestions.find(uri, question.spot)
+        if found is not None:
+            items = self._conclude(desk, question, found, "prefetched" if found.draft.is_prefetched else "cached")
+            # The last closers of a suggestion are not shown; the model may know how it goes on.
+            if items or (found.typed == 0 and not question.standards.is_invoked):
+                desk.stop_generating(question.spot)
+                return types.InlineCompletionList(items)
+        return self._inline(desk, desk.take_turn(), question)
 
-    def supersede(self, uri: str) -> None:
-        """The document's running inline request is of no use any more; it gets an empty list."""
-        turn = self._turns.pop(uri, None)
-        if turn is not None:
-            turn.supersede()
+    def _refusal(self) -> Reason:
+        if self.is_paused:
+            return "paused"
+        if not self._house.settings.completion.enabled:
+            return "disabled"
+        return "" if self._house.router is not None else "noModel"
 
-    async def _inline(self, uri: str, place: Place, turn: _Turn) -> types.InlineCompletionList:
+    async def _inline(self, desk: Desk, turn: Turn, question: _Question) -> types.InlineCompletionList:
         turn.task = asyncio.current_task()
         if turn.is_superseded():
             return _nothing()
-        settings = self._house.settings.completion
         try:
-            if settings.debounce_ms:
-                await asyncio.sleep(settings.debounce_ms / 1000)
-            request = inline_request(uri, place, settings)
-            generation = self._house.require_router().complete(request)
-            done = await deliver(self._protocol, generation, None)
+            found, source = await self._found(desk, question)
+            return types.InlineCompletionList(self._conclude(desk, question, found, source))
         except asyncio.CancelledError:
             if turn.is_superseded():
                 return _nothing()
+            if desk.turn is turn:
+                desk.outcome = Outcome(reason="cancelled")
+                desk.abandon()
             raise
         except BotframeworkError as error:
+            desk.outcome = Outcome(reason=_reason(error), detail=type(error).__name__)
             logger.debug("no suggestion: %s", type(error).__name__)
-            return _nothing()
-        except Exception:
+        except Exception as error:
+            desk.outcome = Outcome(reason="failed", detail=type(error).__name__)
             logger.exception("no suggestion, because of a defect")
-            return _nothing()
         finally:
-            if self._turns.get(uri) is turn:
-                del self._turns[uri]
-        if turn.is_superseded() or done.finish_reason == "cancelled":
-            return _nothing()
-        text = trimmed(done.text, place.after, done.finish_reason)
-        return self._suggestion(text, place) if text.strip() else _nothing()
+            if desk.turn is turn:
+                desk.turn = None
+        return _nothing()
 
-    def _suggestion(self, text: str, place: Place) -> types.InlineCompletionList:
-        self._tally.count_shown()
-        suggestion_id = str(next(self._next_id))
-        position = types.Position(place.line, place.character)
-        item = types.InlineCompletionItem(
-            insert_text=text,
-            # Without a range VS Code replaces the word at the cursor and shows nothing.
-            range=types.Range(position, position),
-            command=types.Command(title="Accepted", command=ACCEPTED_COMMAND, arguments=[suggestion_id]),
+    async def _found(self, desk: Desk, question: _Question) -> tuple[Found, Source]:
+        """Have the suggestion generated, or wait for the generation that is already writing it."""
+        run = desk.running(question.spot)
+        if run is not None:
+            typed = await run.left_at(question.spot)
+            if typed is not None and run.draft is not None:
+                return Found(run.draft, typed), "joined"
+        settings = self._house.settings.completion
+        if not question.standards.is_invoked:
+            debounce_ms = settings.debounce_ms
+            wait_s = self._rhythm.wait_s() if debounce_ms is None else debounce_ms / 1_000
+            if wait_s:
+                await asyncio.sleep(wait_s)
+        request = ghost_request(
+            desk.uri, question.before, question.after, settings, is_invoked=question.standards.is_invoked
         )
-        return types.InlineCompletionList(items=[item])
+        began_at = time.monotonic()
+        run = desk.begin(request, Base.of(question.spot))
+        await run.ended()
+        if run.draft is None:
+            raise run.error or BotframeworkError("it ended without a reason")
+        self._rhythm.answered(time.monotonic() - began_at)
+        return Found(run.draft, 0), "model"
+
+    def _conclude(
+        self, desk: Desk, question: _Question, found: Found, source: Source
+    ) -> list[types.InlineCompletionItem]:
+        """Filter a suggestion and fit it to its place; no item if nothing is to be shown."""
+        draft = found.draft
+        verdict = judge(
+            found.left,
+            question.before,
+            question.after,
+            was_cut=draft.was_cut,
+            mean_logprob=draft.mean_logprob,
+            standards=question.standards,
+        )
+        desk.outcome = Outcome(not verdict.reason, verdict.reason, source=source, timings=draft.timings)
+        if verdict.reason:
+            return []
+        self._acceptance.sent(desk.uri, draft.id, Base.of(question.spot), verdict.text)
+        self._prepare_next(desk, question, verdict.text, verdict.covered)
+        start, end = question.range.start, question.range.end
+        item = types.InlineCompletionItem(
+            insert_text=question.head + verdict.text,
+            # Without a range VS Code replaces the word at the cursor and shows nothing.
+            range=types.Range(start, types.Position(end.line, end.character + verdict.covered)),
+            command=types.Command(title="Accepted", command=ACCEPTED_COMMAND, arguments=[draft.id]),
+        )
+        return [item]
+
+    def _prepare_next(self, desk: Desk, question: _Question, text: str, covered: int) -> None:
+        """Prefetch what will be wanted when this suggestion is accepted."""
+        settings = self._house.settings.completion
+        before = question.before + (text.replace("\n", "\r\n") if _has_crlf(question) else text)
+        after = question.after[covered:]
+        spot = Spot.of(before, after)
+        if settings.prefetch and self._suggestions.find(desk.uri, spot) is None:
+            way = Base.of(question.spot), text
+            desk.prefetch(prefetch_request(desk.uri, before, after, settings), Base.of(spot), way)
 
     # --- botframework/complete ----------------------------------------------------------------------------------------
 
@@ -144,94 +306,53 @@ class Completion:
         return CompleteResult(text=done.text, finish_reason=done.finish_reason, usage=done.usage, timings=done.timings)
 
     def _request(self, params: CompleteParams) -> FimRequest:
-        settings = self._house.settings.completion
-        session = params.session
+        fields = request_fields(params, self._house.settings.completion)
         if params.text_document is not None and params.position is not None:
             document = self._documents.get(params.text_document.uri)
             if document is None:
                 raise InvalidParams("/textDocument/uri: the document is not open", pointer="/textDocument/uri")
             place = document.place(params.position.line, params.position.character)
             prefix, suffix = place.before, place.after
-            session = session or document_session(params.text_document.uri)
+            fields["session"] = fields["session"] or document_session(params.text_document.uri)
         else:
             prefix, suffix = clean((params.prefix or "")[-CONTEXT_CHARS:]), clean((params.suffix or "")[:CONTEXT_CHARS])
-        return FimRequest(
-            id=0,
-            session=clean(session),
-            prefix=prefix,
-            suffix=suffix,
-            max_tokens=params.max_tokens or settings.max_tokens,
-            sampling=params.sampling or default_sampling(settings),
-            stop=tuple(clean(stop) for stop in params.stop),
-            deadline_ms=params.deadline_ms or settings.deadline_ms,
-            priority="completion",
-            stream=params.partial_result_token is not None,
-        )
+        return FimRequest(**fields, prefix=prefix, suffix=suffix, priority="completion")
 
 
-def document_session(uri: str) -> str:
-    """The session of a document: its URI, shortened with a hash if a session's name cannot be that long."""
-    uri = clean(uri)
-    if len(uri) <= MAX_SESSION_CHARS:
-        return uri
-    digest = hashlib.blake2b(uri.encode(), digest_size=16).hexdigest()
-    return f"{uri[: MAX_SESSION_CHARS - len(digest) - 1]}#{digest}"
-
-
-def is_single_line(after: str) -> bool:
-    """Whether text worth keeping follows the cursor on its line, so that a suggestion must end within it."""
-    return any(char not in CLOSERS for char in rest_of_line(after))
-
-
-def rest_of_line(after: str) -> str:
-    """The text after the cursor up to the end of its line."""
-    return after.split("\n", 1)[0].split("\r", 1)[0]
-
-
-def inline_request(uri: str, place: Place, settings: config.Completion) -> FimRequest:
-    """What the worker is asked for ghost text."""
-    one_line = not settings.multiline or is_single_line(place.after)
-    return FimRequest(
-        id=0,
-        session=document_session(uri),
-        prefix=place.before,
-        suffix=place.after,
-        max_tokens=settings.max_tokens,
-        sampling=default_sampling(settings),
-        stop=("\n",) if one_line else (),
-        deadline_ms=settings.deadline_ms,
-        priority="completion",
-        stream=False,
+def _question(document: Document, params: types.InlineCompletionParams, min_logprob: float | None) -> _Question:
+    """Take the text around the cursor, as if the selected item of the editor's list had been taken over."""
+    place = document.place(params.position.line, params.position.character)
+    position = types.Position(place.line, place.character)
+    before, area, head = place.before, types.Range(position, position), ""
+    selected = params.context.selected_completion_info
+    if selected is not None and selected.range.end == position and selected.range.start.line == position.line:
+        start = selected.range.start
+        replaced = document.offset(position.line, position.character) - document.offset(start.line, start.character)
+        if 0 <= replaced <= len(before):
+            # The editor shows only what begins with the item and replaces the same range.
+            head, area = clean(selected.text), selected.range
+            before = before[: len(before) - replaced] + head
+    standards = Standards(
+        is_invoked=params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked,
+        may_cover=not head,
+        min_logprob=min_logprob,
     )
+    return _Question(before, place.after, area, head, Spot.of(before, place.after), standards)
 
 
-def trimmed(text: str, after: str, reason: FinishReason) -> str:
-    """A suggestion without what does not help: a last line cut short, what already stands below, trailing blanks."""
-    lines = text.split("\n")
-    if reason in CUT_SHORT and len(lines) > 1:
-        lines.pop()
-    following = [line.strip() for line in after.split("\n", 2)[1:2]]
-    if len(lines) > 1 and following and following[0] and lines[-1].strip() == following[0]:
-        lines.pop()
-    text = "\n".join(lines).rstrip()
-    return without_overlap(text, rest_of_line(after).rstrip()) if len(lines) == 1 else text
+def _has_crlf(question: _Question) -> bool:
+    """Whether the line ends nearest to the cursor are CRLF."""
+    end = question.before.rfind("\n")
+    if end >= 0:
+        return question.before.endswith("\r", 0, end)
+    end = question.after.find("\n")
+    return end > 0 and question.after[end - 1] == "\r"
 
 
-def without_overlap(text: str, rest: str) -> str:
-    """A line without the end that already stands after the cursor; closers stay if the line itself opened them."""
-    if any(char not in CLOSERS for char in rest):
-        return text.removesuffix(rest if text.endswith(rest) else rest.lstrip())
-    rest = rest.lstrip()
-    for closer in reversed(rest):
-        opener = OPENERS.get(closer, "")
-        if opener:
-            is_own = text.count(closer) <= text.count(opener)
-        else:
-            is_own = closer in QUOTES and text.count(closer) % 2 == 0
-        if not text.endswith(closer) or is_own:
-            break
-        text = text[:-1]
-    return text
+def _reason(error: BotframeworkError) -> Reason:
+    if isinstance(error, NO_MODEL):
+        return "noModel"
+    return "cutShort" if isinstance(error, DeadlineExceeded) else "failed"
 
 
 def _nothing() -> types.InlineCompletionList:

@@ -13,7 +13,7 @@ from botframework import config
 from botframework.errors import BotframeworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from botframework.lsp.protocol import DaemonProtocol
 
@@ -23,7 +23,7 @@ SECTION = "botframework"
 ASK_DEADLINE_S = 5.0
 """For ``workspace/configuration``; without an answer the settings stay as they are."""
 MAX_TOLD = 100
-"""Problems told to the client in one session; the log has the rest."""
+"""Problems told to the client, and written to the log, in one session: a workspace must not be able to fill either."""
 
 
 class Configuration:
@@ -33,7 +33,12 @@ class Configuration:
         self._layers = tuple(layers)
         self._reading_problems = tuple(problems)
         self._told: set[config.Problem] = set()
+        self._logged: set[config.Problem] = set()
         self._merged = config.merge(self._layers)
+        self.root_uri = ""
+        """Of the workspace, as the client spells it; empty: there is none."""
+        # Now: a client that never comes as far as initialize is not told.
+        self._log_problems()
 
     @property
     def settings(self) -> config.Settings:
@@ -43,6 +48,7 @@ class Configuration:
     def take_initialize(self, params: types.InitializeParams) -> None:
         """Take what ``initialize`` brings: its options, and the folder that may hold a file of settings."""
         self._take(config.Layer(config.Source.INITIALIZATION_OPTIONS, params.initialization_options))
+        self.root_uri = workspace_uri(params)
         root = workspace_root(params)
         if root is not None:
             layer, problems = config.read_file(root / config.FILE_NAME, config.Source.WORKSPACE_FILE)
@@ -56,17 +62,29 @@ class Configuration:
     def _take(self, layer: config.Layer) -> None:
         self._layers = config.replaced(self._layers, layer)
         self._merged = config.merge(self._layers)
+        self._log_problems()
+
+    def _log_problems(self) -> None:
+        for problem in self._fresh(self._logged):
+            logger.warning("%s", _text(problem))
 
     def tell_problems(self, protocol: DaemonProtocol) -> None:
         """Tell the client what was not taken over, each thing once."""
+        for problem in self._fresh(self._told):
+            message = {"type": types.MessageType.Warning.value, "message": f"botframework: {_text(problem)}"}
+            protocol.tell(types.WINDOW_LOG_MESSAGE, message)
+
+    def _fresh(self, known: set[config.Problem]) -> Iterator[config.Problem]:
+        """The problems that are not known yet, which are from now on."""
         for problem in (*self._reading_problems, *self._merged.problems):
-            if problem in self._told or len(self._told) >= MAX_TOLD:
-                continue
-            self._told.add(problem)
-            place = f"{problem.source.value}: {problem.key}" if problem.key else problem.source.value
-            text = f"botframework: {place} {problem.message}"
-            logger.warning("%s", text)
-            protocol.tell(types.WINDOW_LOG_MESSAGE, {"type": types.MessageType.Warning.value, "message": text})
+            if problem not in known and len(known) < MAX_TOLD:
+                known.add(problem)
+                yield problem
+
+
+def _text(problem: config.Problem) -> str:
+    place = f"{problem.source.value}: {problem.key}" if problem.key else problem.source.value
+    return f"{place} {problem.message}"
 
 
 async def ask_client(protocol: DaemonProtocol) -> Any:
@@ -80,11 +98,18 @@ async def ask_client(protocol: DaemonProtocol) -> Any:
     return answer[0] if isinstance(answer, list) and answer else None
 
 
+def workspace_uri(params: types.InitializeParams) -> str:
+    """The first workspace folder's URI, as the client spells it; empty: there is none."""
+    if params.workspace_folders:
+        return params.workspace_folders[0].uri
+    if params.root_uri is not None:
+        return params.root_uri
+    return (uris.from_fs_path(params.root_path) or "") if params.root_path else ""
+
+
 def workspace_root(params: types.InitializeParams) -> Path | None:
     """The first workspace folder as a path, if it is a local one."""
-    uri = params.workspace_folders[0].uri if params.workspace_folders else params.root_uri
-    if uri is None:
-        return Path(params.root_path) if params.root_path else None
+    uri = workspace_uri(params)
     try:
         path = uris.to_fs_path(uri) if uri.startswith("file:") else None
     except ValueError:

@@ -1,22 +1,25 @@
-"""From a running generation to the client: streaming, work-done progress, and the end of it."""
+"""What completion and chat share: the router, the common part of a request, and the way of an answer to the client."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botframework.errors import ModelLoading
+from botframework.lsp.documents import clean
+from botframework.wire.messages import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from botframework import config
     from botframework.config import Settings
     from botframework.errors import BotframeworkError
     from botframework.lsp.messages import GenerateParams, ProgressToken
     from botframework.lsp.protocol import DaemonProtocol
     from botframework.manager.status import Snapshot
-    from botframework.wire.messages import ChatRequest, Done, FimRequest, Loaded, SessionInfo, Token
+    from botframework.wire.messages import ChatRequest, Done, FimRequest, Inspection, Loaded, SessionInfo, Token
 
 PROGRESS = "$/progress"
 
@@ -59,6 +62,15 @@ class RouterLike(Protocol):
     async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
         """Forget one of them."""
 
+    async def clear_sessions(self) -> tuple[SessionInfo, ...]:
+        """Forget all of them and delete the workspace's snapshots."""
+
+    async def inspect(self, name: str) -> Inspection:
+        """How a session's last completion was asked."""
+
+    async def update(self, settings: Settings) -> None:
+        """The settings have changed: take over what may change in a running daemon."""
+
     def pause_reading(self) -> None:
         """The client is not reading: let the worker wait."""
 
@@ -73,11 +85,12 @@ class RouterFactory(Protocol):
         self,
         settings: Settings,
         *,
+        root_uri: str,
         on_change: Callable[[], None],
         on_ready: Callable[[Loaded], None],
         on_progress: Callable[[float], None],
     ) -> RouterLike:
-        """Make it; the callbacks are called in the event loop."""
+        """Make it; callbacks are called in the event loop. ``root_uri`` names the workspace, empty if there is none."""
         ...
 
 
@@ -118,6 +131,30 @@ class House:
         return self.require_router()
 
 
+def request_fields(params: GenerateParams, settings: config.Chat | config.Completion) -> dict[str, Any]:
+    """The fields that every request to the worker has: the client's words, the settings for what it left out."""
+    return {
+        "id": 0,
+        "session": clean(params.session),
+        "max_tokens": params.max_tokens or settings.max_tokens,
+        "sampling": params.sampling or default_sampling(settings),
+        "stop": tuple(clean(stop) for stop in params.stop),
+        "deadline_ms": params.deadline_ms or settings.deadline_ms,
+        "stream": params.partial_result_token is not None,
+    }
+
+
+def default_sampling(settings: config.Chat | config.Completion) -> Sampling:
+    """How the settings want tokens to be chosen."""
+    return Sampling(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        min_p=settings.min_p,
+        repeat_penalty=settings.repeat_penalty,
+    )
+
+
 async def deliver(protocol: DaemonProtocol, generation: GenerationLike, token: ProgressToken | None) -> Done:
     """Stream a generation to the client if it asked for that, and give its end; stop it if nobody waits any more."""
     try:
@@ -131,13 +168,15 @@ async def deliver(protocol: DaemonProtocol, generation: GenerationLike, token: P
 
 @contextmanager
 def work_done(protocol: DaemonProtocol, params: GenerateParams, title: str) -> Iterator[None]:
-    """Report beginning and end for a ``workDoneToken``."""
+    """Report beginning and end for a ``workDoneToken``; between them the user may cancel the running task by it."""
     token = params.work_done_token
     if token is None:
         yield
         return
-    protocol.tell(PROGRESS, {"token": token, "value": {"kind": "begin", "title": title, "cancellable": False}})
+    protocol.begin_work(token)
+    protocol.tell(PROGRESS, {"token": token, "value": {"kind": "begin", "title": title, "cancellable": True}})
     try:
         yield
     finally:
+        protocol.end_work(token)
         protocol.tell(PROGRESS, {"token": token, "value": {"kind": "end"}})

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from botframework.errors import InvalidParams
+from botframework.lsp.filters import Reason, Source  # noqa: TC001 - msgspec reads the annotations
 from botframework.manager.status import Snapshot
 from botframework.wire.messages import (
     MAX_DEADLINE_MS,
@@ -22,6 +23,8 @@ from botframework.wire.messages import (
     MAX_TOKENS_LIMIT,
     ChatMessage,
     Device,
+    FimOrder,
+    FimTyped,
     FinishReason,
     ModelInfo,
     Sampling,
@@ -37,6 +40,9 @@ MAX_URI_CHARS = 8_192
 MAX_POSITION = 2**31 - 1
 """The LSP's ``uinteger``."""
 
+ACCEPTED_COMMAND = "botframework.accepted"
+"""The command of every suggestion; its one argument is the suggestion's id."""
+
 _NAMED_FIELD = re.compile(r"(?:unknown|required) field `([^`]{1,200})`")
 
 ProgressToken = int | str
@@ -48,6 +54,10 @@ StopStrings = Annotated[tuple[StopString, ...], msgspec.Meta(max_length=MAX_STOP
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of what the client sends."""
+
+
+class Echo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of what the client sends back to us. It may hold more than we sent: other fields are ignored."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -69,6 +79,13 @@ class Position(Params, frozen=True, kw_only=True):
 
     line: Uinteger
     character: Uinteger
+
+
+class Range(Params, frozen=True, kw_only=True):
+    """Two places in a document; the end is not part of it."""
+
+    start: Position
+    end: Position
 
 
 class GenerateParams(Params, frozen=True, kw_only=True):
@@ -156,6 +173,95 @@ class CloseSessionParams(Params, frozen=True, kw_only=True):
     session: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SESSION_CHARS)]
 
 
+class InspectParams(Params, frozen=True, kw_only=True):
+    """Which document's last suggestion to explain."""
+
+    text_document: TextDocumentIdentifier
+
+
+class InspectResult(Result, frozen=True, kw_only=True):
+    """How the last completion of a document was asked, and what became of it."""
+
+    shown: bool
+    """Whether a suggestion was sent for the last request."""
+    reason: Reason
+    """Why not; empty if one was sent."""
+    detail: str
+    """More about the reason, such as the kind of an error; may be empty."""
+    source: Source
+    """Where the suggestion came from; empty if there was none."""
+    timings: Timings | None
+    """Of the model's last answer; null if it was not asked."""
+    visits: int
+    """How often `botframework/didVisit` named the document since it was opened."""
+    found: bool
+    """False: the worker knows no completion of the document; every field below is empty."""
+    order: FimOrder
+    typed: FimTyped
+    """Where the text since the anchor stands: before the middle's mark or after it."""
+    prompt: str
+    """The exact prompt, special tokens by their names, without what healing held back."""
+    head: str
+    """The window's text before the anchor."""
+    suffix: str
+    """The frozen text after the cursor."""
+    middle: str
+    """The text between anchor and cursor."""
+    held: str
+    """The end of the middle that healing took out of the prompt and demanded back from the model."""
+    prompt_tokens: int
+    cached_tokens: int
+    evaluated_tokens: int
+    is_short: bool
+    """Whether the window is the short one after a jump."""
+    reanchors: int
+    """How often this session's window was laid anew in the background."""
+
+
+class ItemCommand(Echo, frozen=True, kw_only=True):
+    """The command of a suggestion, as it was sent to the client."""
+
+    command: str = ""
+    arguments: tuple[Any, ...] | None = None
+
+
+class ShownItem(Echo, frozen=True, kw_only=True):
+    """A suggestion, as it was sent to the client."""
+
+    insert_text: str = ""
+    range: Range | None = None
+    command: ItemCommand | None = None
+
+    @property
+    def suggestion_id(self) -> str:
+        """The id in the item's command; empty when the item is none of ours."""
+        if self.command is None or self.command.command != ACCEPTED_COMMAND or not self.command.arguments:
+            return ""
+        first = self.command.arguments[0]
+        return first if isinstance(first, str) else ""
+
+
+class DidShowCompletionParams(Echo, frozen=True, kw_only=True):
+    """A suggestion is on the screen."""
+
+    item: ShownItem
+
+
+class DidPartiallyAcceptCompletionParams(Echo, frozen=True, kw_only=True):
+    """A part of a suggestion was taken over."""
+
+    item: ShownItem
+    accepted_length: Uinteger
+    """UTF-16 code units of ``insertText``, counted from its beginning."""
+
+
+class DidVisitParams(Params, frozen=True, kw_only=True):
+    """A region that the user looked at."""
+
+    text_document: TextDocumentIdentifier
+    range: Range
+
+
 class ModelReady(Result, frozen=True, kw_only=True):
     """A model was loaded."""
 
@@ -195,17 +301,23 @@ METHODS: dict[str, Method] = {
         Method("botframework/complete", "client", "request", CompleteParams, CompleteResult),
         Method("botframework/chat", "client", "request", ChatParams, ChatResult),
         Method("botframework/status", "client", "request", NoParams, Snapshot),
+        Method("botframework/inspect", "client", "request", InspectParams, InspectResult),
+        Method("botframework/pause", "client", "request", NoParams, Snapshot),
+        Method("botframework/resume", "client", "request", NoParams, Snapshot),
         Method("botframework/restart", "client", "request", NoParams, Snapshot),
         Method("botframework/sessions/list", "client", "request", NoParams, SessionsResult),
         Method("botframework/sessions/close", "client", "request", CloseSessionParams, SessionsResult),
+        Method("botframework/sessions/clear", "client", "request", NoParams, SessionsResult),
+        Method("botframework/didVisit", "client", "notification", DidVisitParams),
+        Method("textDocument/didShowCompletion", "client", "notification", DidShowCompletionParams),
+        Method(
+            "textDocument/didPartiallyAcceptCompletion", "client", "notification", DidPartiallyAcceptCompletionParams
+        ),
         Method("$/botframework/heartbeat", "server", "notification", Snapshot),
         Method("$/botframework/modelReady", "server", "notification", ModelReady),
         Method("experimental/serverStatus", "server", "notification", ServerStatus),
     )
 }
-
-ACCEPTED_COMMAND = "botframework.accepted"
-"""The command of every suggestion; its one argument is the suggestion's id."""
 
 
 def read_params(raw: Any, kind: type[msgspec.Struct]) -> Any:

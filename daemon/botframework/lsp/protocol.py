@@ -92,6 +92,8 @@ class DaemonProtocol(LanguageServerProtocol):
         self._asked: dict[int, asyncio.Future[Any]] = {}
         """Our own requests to the client."""
         self._next_id = itertools.count(1)
+        self._works: dict[Id, asyncio.Future[Any]] = {}
+        """Tasks of requests whose progress the client shows, by its token."""
 
     def _register_builtin_features(self) -> None:
         """None of pygls's own: `server` binds every method, so that there is one place to look."""
@@ -206,6 +208,25 @@ class DaemonProtocol(LanguageServerProtocol):
             while len(self._cancels) >= MAX_REMEMBERED_CANCELS:
                 del self._cancels[next(iter(self._cancels))]
             self._cancels[request_id] = time.monotonic()
+
+    def begin_work(self, token: Id) -> None:
+        """The running task, which answers a request, shows its progress under this token."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._works[token] = task
+
+    def end_work(self, token: Id) -> None:
+        """Its progress is over."""
+        if self._works.get(token) is asyncio.current_task():
+            del self._works[token]
+
+    def cancel_work(self, token: Id) -> None:
+        """The user stopped it beside its progress: as good as a cancel of the request."""
+        task = self._works.get(token)
+        for request_id, request in self._in_flight.items():
+            if request.task is task:
+                self._cancel(request_id)
+                return
 
     def cancel_all(self) -> list[asyncio.Future[Any]]:
         """The server stops: every request under way is answered, none goes on."""

@@ -16,6 +16,8 @@ from botframework.lsp.generate import PROGRESS
 from botframework.lsp.messages import ModelReady, ServerStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from botframework.lsp.generate import House
     from botframework.lsp.protocol import DaemonProtocol
     from botframework.manager.status import Snapshot
@@ -73,6 +75,8 @@ class Pulse:
     def __init__(self, protocol: DaemonProtocol, house: House, tally: Tally) -> None:
         self.wants_server_status = False
         """Whether the client declared ``experimental.serverStatusNotification``."""
+        self.is_paused: Callable[[], bool] = lambda: False
+        """Whether ghost text is switched off."""
         self.loading = LoadingProgress(protocol)
         self._protocol = protocol
         self._house = house
@@ -124,7 +128,10 @@ class Pulse:
         except TimeoutError:
             if self._last is None:
                 raise BotframeworkError("the worker does not answer") from None
-        return self._tally.fill(self._last)
+        snapshot = self._tally.fill(self._last)
+        if snapshot.state == "ready" and self.is_paused():
+            snapshot = msgspec.structs.replace(snapshot, state="paused")
+        return snapshot
 
     async def _run(self) -> None:
         while True:
@@ -156,8 +163,9 @@ def server_status(snapshot: Snapshot) -> ServerStatus:
     if snapshot.state == "error":
         words = snapshot.error.message if snapshot.error is not None else "the model cannot be used"
         return ServerStatus(health="error", quiescent=True, message=words)
-    if snapshot.state == "ready":
-        return ServerStatus(health="ok", quiescent=True, message=name)
+    if snapshot.state in {"ready", "paused"}:
+        message = name if snapshot.state == "ready" else f"paused: {name}"
+        return ServerStatus(health="ok", quiescent=True, message=message)
     return ServerStatus(
         health="warning" if snapshot.state == "restarting" else "ok",
         quiescent=False,

@@ -16,9 +16,10 @@ from pygls.lsp.server import LanguageServer
 
 from botframework import __version__
 from botframework.errors import BotframeworkError
+from botframework.lsp.asking import document_session
 from botframework.lsp.chat import Chat
 from botframework.lsp.commands import Commands
-from botframework.lsp.completion import Completion, document_session
+from botframework.lsp.completion import Completion
 from botframework.lsp.configuration import Configuration, ask_client
 from botframework.lsp.documents import Documents
 from botframework.lsp.generate import House
@@ -90,7 +91,8 @@ class Daemon:
         self._pulse = Pulse(self._protocol, self._house, tally)
         self._completion = Completion(self._protocol, self._house, self._documents, tally)
         self._chat = Chat(self._protocol, self._house)
-        self._commands = Commands(self._house, self._pulse, tally)
+        self._pulse.is_paused = lambda: self._completion.is_paused
+        self._commands = Commands(self._house, self._pulse, self._completion, self._documents)
         self._client = types.ClientCapabilities()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._background: set[asyncio.Task[Any]] = set()
@@ -102,7 +104,7 @@ class Daemon:
     # --- which method is answered by whom -----------------------------------------------------------------------------
 
     def _bind(self) -> None:
-        documents, completion, commands = self._documents, self._completion, self._commands
+        completion, commands = self._completion, self._commands
         features: dict[str, Callable[[Any], Any]] = {
             types.INITIALIZE: self._initialize,
             types.INITIALIZED: self._initialized,
@@ -111,19 +113,24 @@ class Daemon:
             types.SET_TRACE: _ignore,
             types.WORKSPACE_DID_CHANGE_CONFIGURATION: self._did_change_configuration,
             types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: _ignore,
-            types.WINDOW_WORK_DONE_PROGRESS_CANCEL: _ignore,
+            types.WINDOW_WORK_DONE_PROGRESS_CANCEL: lambda params: self._protocol.cancel_work(params.token),
             types.WORKSPACE_EXECUTE_COMMAND: commands.execute,
             types.TEXT_DOCUMENT_DID_OPEN: self._did_open,
-            types.TEXT_DOCUMENT_DID_CHANGE: lambda params: documents.change(
-                params.text_document.uri, params.text_document.version, params.content_changes
-            ),
+            types.TEXT_DOCUMENT_DID_CHANGE: self._did_change,
             types.TEXT_DOCUMENT_DID_CLOSE: self._did_close,
+            "textDocument/didShowCompletion": completion.did_show,
+            "textDocument/didPartiallyAcceptCompletion": completion.did_partially_accept,
+            "botframework/didVisit": commands.did_visit,
             "botframework/complete": completion.complete,
             "botframework/chat": self._chat.answer,
             "botframework/status": commands.status,
+            "botframework/inspect": commands.inspect,
+            "botframework/pause": commands.pause,
+            "botframework/resume": commands.resume,
             "botframework/restart": commands.restart,
             "botframework/sessions/list": commands.list_sessions,
             "botframework/sessions/close": commands.close_session,
+            "botframework/sessions/clear": commands.clear_sessions,
         }
         for method, handler in features.items():
             self.server.feature(method)(_function(handler))
@@ -248,6 +255,7 @@ class Daemon:
         try:
             router = self._router_factory(
                 self._house.settings,
+                root_uri=self._configuration.root_uri,
                 on_change=self._pulse.changed,
                 on_ready=self._pulse.ready,
                 on_progress=self._pulse.loading.report,
@@ -285,6 +293,8 @@ class Daemon:
 
     def _use_settings(self) -> None:
         self._house.settings = self._configuration.settings
+        if self._house.router is not None:
+            self._in_background(self._house.router.update(self._house.settings), "taking over settings")
         if self._logs is not None:
             self._logs.set_level(self._house.settings.log.level)
         self._configuration.tell_problems(self._protocol)
@@ -305,11 +315,18 @@ class Daemon:
     def _did_open(self, params: types.DidOpenTextDocumentParams) -> None:
         item = params.text_document
         self._documents.open(item.uri, item.version, item.text)
+        self._completion.did_open(params)
+
+    def _did_change(self, params: types.DidChangeTextDocumentParams) -> None:
+        document = params.text_document
+        self._documents.change(document.uri, document.version, params.content_changes)
+        self._completion.did_change(params)
 
     def _did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         uri = params.text_document.uri
         self._documents.close(uri)
-        self._completion.supersede(uri)
+        self._completion.did_close(uri)
+        self._commands.forget(uri)
         if self._house.router is not None:
             self._in_background(self._house.router.close_session(document_session(uri)), "closing a session")
 

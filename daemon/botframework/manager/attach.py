@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botframework import __version__
 from botframework.errors import VersionMismatch, WireError, WorkerStartFailed, WorkerUnavailable
-from botframework.manager import ledger
+from botframework.manager import ledger, leftovers
 from botframework.manager.launch import WorkerProcess, describe_exit, launch, watch_stranger
 from botframework.manager.workplace import LOCK_POLL_S
 from botframework.process import is_alive
@@ -36,6 +36,18 @@ LISTEN_DEADLINE_S = 2.0
 _WORDS_CHARS = 500
 
 _log = logging.getLogger(__name__)
+
+
+def greeting(place: Workplace) -> Hello:
+    """What a worker has to know of us. Said again, it takes the place of what was said before."""
+    return Hello(
+        protocol=PROTOCOL_VERSION,
+        version=__version__,
+        keep_alive_s=place.keep_alive_s,
+        name=f"daemon {os.getpid()}",
+        snapshot_dir=place.snapshot_dir,
+        snapshot_bytes=place.snapshot_bytes,
+    )
 
 
 class WorkerLink:
@@ -68,7 +80,7 @@ class WorkerLink:
         if self.on_lost is not None:
             self.on_lost(error)
 
-    async def shake_hands(self, keep_alive_s: float, deadline_s: float) -> Welcome | None:
+    async def shake_hands(self, place: Workplace, deadline_s: float) -> Welcome | None:
         """Say hello and wait for the welcome; None if the connection ended instead.
 
         Raises
@@ -80,10 +92,7 @@ class WorkerLink:
         WireError
             It said something else.
         """
-        name = f"daemon {os.getpid()}"
-        self.connection.send(
-            Hello(protocol=PROTOCOL_VERSION, version=__version__, keep_alive_s=keep_alive_s, name=name)
-        )
+        self.connection.send(greeting(place))
         await _first_of(deadline_s, self.welcome, self.lost)
         if self.welcome.done():
             welcome = self.welcome.result()
@@ -161,7 +170,7 @@ async def _connect(place: Workplace) -> Attached | None:
     since = place.clock()
     try:
         await asyncio.wait_for(link.connect(place.socket, worker.make), HELLO_DEADLINE_S)
-        welcome = await worker.shake_hands(place.keep_alive_s, HELLO_DEADLINE_S)
+        welcome = await worker.shake_hands(place, HELLO_DEADLINE_S)
     except (FileNotFoundError, ConnectionError):
         return None  # nobody there, or somebody who was just leaving
     except TimeoutError as error:
@@ -192,7 +201,9 @@ async def _start_or_wait(place: Workplace) -> Attached | float:
         if wait_s > 0:
             return wait_s
         place.socket.unlink(missing_ok=True)
-        return await _start(place, memory)
+        attached = await _start(place, memory)
+    leftovers.sweep(place.folder, own=place.key)
+    return attached
 
 
 def refuse_hopeless(memory: ledger.Ledger, now: float) -> None:
@@ -262,7 +273,7 @@ async def _welcome(place: Workplace, worker: WorkerLink, process: WorkerProcess)
                 await link.connect(place.socket, worker.make)
                 break
             await asyncio.sleep(LOCK_POLL_S)
-    hands = asyncio.ensure_future(worker.shake_hands(place.keep_alive_s, START_DEADLINE_S))
+    hands = asyncio.ensure_future(worker.shake_hands(place, START_DEADLINE_S))
     try:
         await _first_of(None, hands, process.exited)
         welcome = await hands if hands.done() else None

@@ -24,7 +24,7 @@ from botframework.manager.generation import Generation
 from botframework.manager.ledger import Ledger
 from botframework.wire import link
 from botframework.wire.flight import fingerprint
-from botframework.wire.messages import Cancel, Done, Failure, Sessions, Stats, Token
+from botframework.wire.messages import Cancel, Done, Failure, Inspection, Sessions, Stats, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ BUSY_RETRY_MS = 250
 _OUR_CLIENT = 0
 """Names the pause that is not one generation's own; ids begin at 1."""
 
-Answer = TypeVar("Answer", Sessions, Stats)
+Answer = TypeVar("Answer", Sessions, Inspection, Stats)
 
 
 class Dispatch:
@@ -170,11 +170,13 @@ class Dispatch:
                 generation = self._ended(message.id)
                 if generation is not None:
                     generation._finish(message)  # noqa: SLF001
-                    if generation.request.solo and message.finish_reason != "cancelled":
+                    # A prefill that did no harm says nothing about the tokens after the prompt.
+                    is_whole = message.finish_reason != "cancelled" and generation.request.max_tokens > 0
+                    if generation.request.solo and is_whole:
                         self._on_harmless(generation.request.fingerprint)
             case Failure():
                 self._take_failure(message)
-            case Sessions() | Stats():
+            case Sessions() | Inspection() | Stats():
                 asked = self._asked.get(message.id)
                 if asked is not None and not asked.done():
                     asked.set_result(message)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import botframework
-from botframework.errors import ModelNotConfigured, ModelNotFound, ModelRefused
+from botframework.config import shown
+from botframework.errors import ConfigError, ModelNotConfigured, ModelNotFound, ModelRefused
 from botframework.models import gguf, hardware
 from botframework.wire.messages import LoadModel
 
@@ -51,6 +52,8 @@ def choose(settings: Settings) -> Choice:
     ------
     ModelNotConfigured
         No model is set, and there is none in the package.
+    ConfigError
+        The setting is no absolute path.
     ModelNotFound
         There is no such file.
     ModelRefused
@@ -70,7 +73,13 @@ def _model_path(settings: Settings) -> Path:
             raise ModelNotConfigured("no model is set: use --model or the setting 'model'")
         return EMBEDDED_MODEL
     try:
-        path = Path(settings.model).expanduser().resolve()
+        path = Path(settings.model).expanduser()
+        if not path.is_absolute():
+            # Relative to the working folder it would be chosen by the workspace.
+            raise ConfigError(
+                f"the model {shown(settings.model)!r} is not an absolute path, nor one that begins with ~"
+            )
+        path = path.resolve()
         str(path).encode()
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelNotFound(f"the path of the model cannot be used: {error}") from error
@@ -110,6 +119,8 @@ def decide_load(settings: Settings, machine: Hardware, header: GgufHeader) -> Lo
         use_mmap=engine.mmap,
         kv_type=engine.kv_type,
         fim_order=engine.fim_order,
+        fim_typed=engine.fim_typed,
+        parked_bytes=engine.parked_mib << 20,
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from botframework import config
 from botframework.errors import BotframeworkError, ModelCannotInfill, ModelLoading, WorkerUnavailable
+from botframework.manager import snapshots
 from botframework.manager.launch import default_command
 from botframework.manager.status import Problem, Snapshot
 from botframework.manager.supervisor import Supervisor, WorkerState
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from botframework.config import Settings
     from botframework.manager.generation import Generation
     from botframework.manager.load import Choice
-    from botframework.wire.messages import ChatRequest, FimRequest, Loaded, SessionInfo, Stats
+    from botframework.wire.messages import ChatRequest, FimRequest, Inspection, Loaded, SessionInfo, Stats
 
 STATS_DEADLINE_S = 0.25
 """The worker answers from a thread of its own; a heartbeat that comes late is worse than one with old figures."""
@@ -42,6 +43,8 @@ class Router:
         Called once per load.
     on_progress
         Called with the loaded fraction.
+    root_uri
+        Names the workspace whose snapshots are used; empty: there is none.
     command
         Starts a worker instead of the real one; for tests.
     """
@@ -53,12 +56,14 @@ class Router:
         on_change: Callable[[], None],
         on_ready: Callable[[Loaded], None],
         on_progress: Callable[[float], None],
+        root_uri: str = "",
         command: Sequence[str] | None = None,
     ) -> None:
         self._settings = settings
         self._on_change = on_change
         self._on_ready = on_ready
         self._on_progress = on_progress
+        self._root_uri = root_uri
         self._command = default_command() if command is None else tuple(command)
         self._choice: Choice | None = None
         self._supervisor: Supervisor | None = None
@@ -113,7 +118,9 @@ class Router:
         try:
             folder, self._log_file, choice = await asyncio.to_thread(self._look)
             self._choice = choice
-            self._supervisor = supervisor = self._make(choice, folder)
+            supervisor = self._make(choice, folder)
+            await self._place_snapshots(supervisor)
+            self._supervisor = supervisor
             await (supervisor.restart() if anew else supervisor.start())
         except BotframeworkError as error:
             self._fail(error)
@@ -138,6 +145,22 @@ class Router:
         if not self._reading:
             supervisor.pause_reading()
         return supervisor
+
+    async def _place_snapshots(self, supervisor: Supervisor) -> None:
+        while True:
+            settings = self._settings
+            folder = await asyncio.to_thread(snapshots.folder, settings, self._root_uri)
+            if settings is self._settings:
+                break
+        supervisor.use_snapshots(folder, snapshots.limit_bytes(settings))
+
+    async def update(self, settings: Settings) -> None:
+        """Take over what may change in a running daemon: whether sessions are kept on disk."""
+        if settings.sessions == self._settings.sessions:
+            return
+        self._settings = msgspec.structs.replace(self._settings, sessions=settings.sessions)
+        if self._supervisor is not None:
+            await self._place_snapshots(self._supervisor)
 
     def _fail(self, error: BotframeworkError) -> None:
         _log.error("%s", error)
@@ -181,6 +204,18 @@ class Router:
     async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
         """Forget one; the remaining ones are returned."""
         return await self._require().close_session(name)
+
+    async def clear_sessions(self) -> tuple[SessionInfo, ...]:
+        """Forget all of them and delete the workspace's snapshots, also when no worker is there to do it."""
+        left: tuple[SessionInfo, ...] = ()
+        if self._supervisor is not None and self._supervisor.worker_pid:
+            left = await self._supervisor.clear_sessions()
+        await asyncio.to_thread(snapshots.delete_all, self._root_uri)
+        return left
+
+    async def inspect(self, name: str) -> Inspection:
+        """How a session's last completion was asked."""
+        return await self._require().inspect(name)
 
     def _require(self) -> Supervisor:
         if self._failure is not None:
@@ -228,6 +263,8 @@ class Router:
             log_file=self._log_file,
             error=Problem(kind=type(error).__name__, message=str(error)) if error is not None else None,
         )
+        if supervisor is not None and supervisor.loaded is not None:
+            snapshot = msgspec.structs.replace(snapshot, can_cut_tail=supervisor.loaded.model.can_cut_tail)
         if stats is None or snapshot.worker_pid == 0:
             return snapshot
         gpus = [device for device in stats.devices if device.kind != "cpu"]
@@ -245,6 +282,9 @@ class Router:
             running=stats.running,
             tokens_per_second=stats.tokens_per_s,
             last_first_token_ms=stats.last_first_token_ms,
+            prompt_tokens_read=stats.prompt_tokens_read,
+            background_tokens_read=stats.background_tokens_read,
+            tokens_generated=stats.tokens_generated,
         )
 
     async def _ask_for_stats(self) -> None:

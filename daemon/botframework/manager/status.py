@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-State = Literal["stopped", "starting", "loading", "ready", "restarting", "error"]
+State = Literal["stopped", "starting", "loading", "ready", "paused", "restarting", "error"]
+"""``paused`` is ready, with ghost text switched off by ``botframework/pause``."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -39,12 +40,21 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Windows that share the worker."""
     kv_tokens: int = 0
     kv_cells: int = 0
+    can_cut_tail: bool | None = None
+    """Whether the model's KV cache can drop its last tokens; false: a session whose text does not only grow is read
+    again, from a checkpoint if there is one. Null: no model is loaded."""
     queued: int = 0
     running: int = 0
     tokens_per_second: float = 0.0
     """Of the last second in which tokens were generated."""
     last_first_token_ms: float = 0.0
     """Of this daemon's last answer; 0 when there was none."""
+    prompt_tokens_read: int = 0
+    """Since the worker's start, for all windows."""
+    background_tokens_read: int = 0
+    """Since the worker's start: tokens that nobody waited for, such as prefetch."""
+    tokens_generated: int = 0
+    """Since the worker's start."""
     suggestions_shown_today: int = 0
     suggestions_accepted_today: int = 0
     log_file: str = ""

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import logging
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from botframework.errors import (
@@ -21,11 +22,14 @@ from botframework.errors import (
     from_wire,
 )
 from botframework.manager import ledger
-from botframework.manager.attach import Attached, attach, last_words
+from botframework.manager.attach import Attached, attach, greeting, last_words
 from botframework.manager.dispatch import Dispatch
 from botframework.wire.messages import (
+    ClearSessions,
     CloseSession,
     GetStats,
+    Inspect,
+    Inspection,
     ListSessions,
     Loaded,
     LoadFailed,
@@ -143,6 +147,25 @@ class Supervisor:
         self._refuse_unless_attached()
         return (await self._dispatch.ask(lambda number: CloseSession(id=number, session=name), Sessions)).sessions
 
+    async def clear_sessions(self) -> tuple[SessionInfo, ...]:
+        """Forget all sessions and delete their snapshots; what remains is returned."""
+        self._refuse_unless_attached()
+        return (await self._dispatch.ask(lambda number: ClearSessions(id=number), Sessions)).sessions
+
+    async def inspect(self, name: str) -> Inspection:
+        """How a session's last completion was asked."""
+        self._refuse_unless_attached()
+        return await self._dispatch.ask(lambda number: Inspect(id=number, session=name), Inspection)
+
+    def use_snapshots(self, folder: str, limit_bytes: int) -> None:
+        """Keep our sessions in this folder from now on; empty: nowhere."""
+        place = replace(self._place, snapshot_dir=folder, snapshot_bytes=limit_bytes)
+        if place == self._place:
+            return
+        self._place = place
+        if self._attached is not None:
+            self._attached.link.connection.send(greeting(place))
+
     def _refuse_unless_attached(self) -> None:
         if self._attached is None:
             raise self.unready_error()
@@ -226,7 +249,10 @@ class Supervisor:
         """Find or start a worker and stay with it until it is gone; the error if there is to be no other after it."""
         self._flight = self._refusal = None
         try:
-            attached = await attach(self._place)
+            place = self._place
+            attached = await attach(place)
+            if self._place != place:  # what we said in the handshake is no longer true
+                attached.link.connection.send(greeting(self._place))
             refusal = await self._serve(attached)
             setback = await self._bury(attached)
             if refusal is not None:

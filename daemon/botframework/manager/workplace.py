@@ -36,6 +36,10 @@ class Workplace:
     key: str
     folder: Path
     keep_alive_s: float = 0.0
+    snapshot_dir: str = ""
+    """Where this daemon's sessions are kept on disk; empty: nowhere."""
+    snapshot_bytes: int = 0
+    """Of that folder, at most."""
     command: tuple[str, ...] = field(default_factory=default_command)
     """Starts a worker; ``--key KEY --runtime DIR --fd N`` are appended. Tests put a worker of their own here."""
     clock: Callable[[], float] = time.time

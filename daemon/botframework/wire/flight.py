@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
+from botframework.wire.messages import FimRequest
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -46,11 +48,16 @@ _COUNT_AT = _HEAD.size - 1
 def fingerprint(request: GenerateRequest) -> bytes:
     """16 bytes that name what a request asks of the model, equal for equal content in every process.
 
-    The id, session, deadline and priority are not content: the poison is in the prompt and the parameters.
+    The id, session, deadline and priority are not content: the poison is in the prompt and the parameters. Of a
+    completion only the text around the cursor counts: the prefill and the completion of the same text read the same
+    prompt, and what has killed as one must not be tried again as the other.
     """
-    neutral = msgspec.structs.replace(
-        request, id=0, session="", deadline_ms=None, priority="chat", stream=True, solo=False, fingerprint=b""
-    )
+    if isinstance(request, FimRequest):
+        neutral: GenerateRequest = FimRequest(id=0, prefix=request.prefix, suffix=request.suffix)
+    else:
+        neutral = msgspec.structs.replace(
+            request, id=0, session="", deadline_ms=None, priority="chat", stream=True, solo=False, fingerprint=b""
+        )
     return hashlib.blake2b(msgspec.msgpack.encode(neutral), digest_size=FINGERPRINT_BYTES).digest()
 
 

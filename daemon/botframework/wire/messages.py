@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised with every change that an older peer would misread."""
 
 MAX_TOKENS_LIMIT = 32_768
@@ -36,7 +36,14 @@ SessionName = Annotated[str, msgspec.Meta(max_length=MAX_SESSION_CHARS)]
 StopString = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_STOP_CHARS)]
 Priority = Literal["completion", "edit", "chat", "background"]
 """Best first. The editor's own requests are completions and chats; the worker serves all four."""
-FinishReason = Literal["stop", "stopString", "length", "deadline", "cancelled"]
+FinishReason = Literal["stop", "stopString", "ending", "length", "deadline", "cancelled"]
+Ending = Literal["", "lineEnd", "dedent", "suffixLine", "repetition", "closer", "blankLine", "time"]
+"""Which rule of `worker.endings` ended a ghost text; empty: none did."""
+FimOrder = Literal["psm", "spm"]
+FimTyped = Literal["before", "after"]
+"""Where the text since the anchor stands: in the prefix, or behind the middle's mark as its beginning."""
+Whereabouts = Literal["kv", "memory", "disk"]
+"""A session's state is in the KV cache, in the worker's memory, or in a snapshot file."""
 
 
 class Message(msgspec.Struct, tag_field="t", frozen=True, kw_only=True, omit_defaults=True):
@@ -86,6 +93,10 @@ class Hello(Message, frozen=True, tag="hello"):
     """How long the worker outlives its last connection; the longest among its clients counts."""
     name: str = ""
     """For logs: who is this client?"""
+    snapshot_dir: str = ""
+    """Folder for snapshots of this connection's sessions, one per workspace; empty: nothing is written."""
+    snapshot_bytes: int = 0
+    """All snapshots of the folder together; the least recently used are deleted beyond it."""
 
 
 class LoadModel(Message, frozen=True, tag="load"):
@@ -112,6 +123,9 @@ class LoadModel(Message, frozen=True, tag="load"):
     use_mmap: bool = True
     kv_type: Literal["f16", "q8_0"] = "f16"
     fim_order: Literal["auto", "psm", "spm"] = "auto"
+    fim_typed: Literal["auto", "before", "after"] = "auto"
+    parked_bytes: int = 1 << 30
+    """Host memory for the states of sessions that have no cells; the least recently used go beyond it."""
 
 
 class GenerateRequest(Message, frozen=True, kw_only=True):
@@ -135,11 +149,23 @@ class GenerateRequest(Message, frozen=True, kw_only=True):
     """16 bytes that name the request's content across restarts (`wire.flight`)."""
 
 
-class FimRequest(GenerateRequest, frozen=True, tag="fim"):
-    """Fill in the middle between prefix and suffix; both are cut to fit, never refused."""
+class FimRequest(GenerateRequest, frozen=True, kw_only=True, tag="fim"):
+    """Fill in the middle between prefix and suffix; both are cut to fit, never refused.
 
+    With ``max_tokens`` 0 the prompt is only read, so that the next request of the session finds it in the KV cache.
+    """
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS_LIMIT)] = 256
     prefix: str
     suffix: str = ""
+    ghost: bool = False
+    """End where a person would look up: the rules of `worker.endings`."""
+    one_line: bool = False
+    """With ``ghost``: end before the first line end."""
+    heal: bool = True
+    """A word or a run of blanks that the cursor cuts may go on as one token (`worker.healing`)."""
+    line_budget_ms: Annotated[int, msgspec.Meta(ge=1, le=MAX_DEADLINE_MS)] | None = None
+    """With ``ghost``: so long after the first token the answer ends at the next line end."""
 
 
 class ChatMessage(
@@ -172,7 +198,20 @@ class ListSessions(Message, frozen=True, tag="sessions"):
 
 
 class CloseSession(Message, frozen=True, tag="close"):
-    """Forget a session of this connection; answered with `Sessions`."""
+    """Free a session's memory; answered with `Sessions`. Its snapshot stays: the file may be opened again."""
+
+    id: int
+    session: SessionName
+
+
+class ClearSessions(Message, frozen=True, tag="clear"):
+    """Forget every session of this connection and delete its snapshots; answered with `Sessions`."""
+
+    id: int
+
+
+class Inspect(Message, frozen=True, tag="inspect"):
+    """Ask for the prompt of a session's last completion; answered with `Inspection`."""
 
     id: int
     session: SessionName
@@ -226,9 +265,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     n_embd: int
     can_infill: bool
     fim_order: Literal["psm", "spm", "none"]
+    fim_typed: FimTyped = "before"
     has_chat_template: bool
     can_cut_tail: bool
-    """Whether the KV cache can drop its last tokens, which sessions need; False for recurrent models."""
+    """Whether the KV cache can drop its last tokens. False for recurrent models, whose sessions need checkpoints."""
 
 
 class Loaded(Message, frozen=True, tag="loaded"):
@@ -297,6 +337,10 @@ class Done(Message, frozen=True, tag="done"):
     usage: Usage
     timings: Timings
     dropped_messages: int = 0
+    ending: Ending = ""
+    """The rule that ended it, with finish reason ``ending``."""
+    mean_logprob: float = 0.0
+    """Of the generated tokens of a completion, natural logarithm; 0 when there are none."""
 
 
 class Failure(Message, frozen=True, tag="failure"):
@@ -317,6 +361,9 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tokens: int
     busy: bool
     idle_s: float
+    where: Whereabouts = "kv"
+    bytes: int = 0
+    """Of the state; for one in the KV cache, of its share of the cells."""
 
 
 class Sessions(Message, frozen=True, tag="session_list"):
@@ -324,6 +371,33 @@ class Sessions(Message, frozen=True, tag="session_list"):
 
     id: int
     sessions: tuple[SessionInfo, ...]
+
+
+class Inspection(Message, frozen=True, tag="inspection"):
+    """How a session's last completion was asked."""
+
+    id: int
+    found: bool
+    """False: the session has had no completion; every other field is empty."""
+    order: FimOrder = "psm"
+    typed: FimTyped = "before"
+    prompt: str = ""
+    """The exact prompt, special tokens by their names, without what healing held back."""
+    head: str = ""
+    """The window's text before the anchor."""
+    suffix: str = ""
+    """The frozen text after the cursor."""
+    middle: str = ""
+    """The text between anchor and cursor."""
+    held: str = ""
+    """The end of the middle that healing took out of the prompt and demanded back from the model."""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    evaluated_tokens: int = 0
+    is_short: bool = False
+    """The window after a jump: it is widened when nobody types."""
+    reanchors: int = 0
+    """How often this session's window was laid anew in the background."""
 
 
 class Stats(Message, frozen=True, tag="stats_now"):
@@ -342,7 +416,24 @@ class Stats(Message, frozen=True, tag="stats_now"):
     n_threads: int
     clients: int
     devices: tuple[Device, ...] = ()
+    prompt_tokens_read: int = 0
+    """Since the start, for requests of all clients."""
+    background_tokens_read: int = 0
+    """Since the start: re-anchoring and prefetch, whose tokens nobody waited for."""
+    tokens_generated: int = 0
+    """Since the start."""
 
 
-ToWorker = Hello | LoadModel | FimRequest | ChatRequest | Cancel | ListSessions | CloseSession | GetStats
-ToDaemon = Welcome | LoadProgress | Loaded | LoadFailed | Token | Done | Failure | Sessions | Stats
+ToWorker = (
+    Hello
+    | LoadModel
+    | FimRequest
+    | ChatRequest
+    | Cancel
+    | ListSessions
+    | CloseSession
+    | ClearSessions
+    | Inspect
+    | GetStats
+)
+ToDaemon = Welcome | LoadProgress | Loaded | LoadFailed | Token | Done | Failure | Sessions | Inspection | Stats

@@ -45,7 +45,11 @@ class Handler(Protocol):
         """Handle a message that is not the handshake."""
         ...
 
-    def caught_up(self, client: ClientLink) -> None:
+    def greeted(self, client: ClientLink) -> None:
+        """Note what a client says about itself; it may say it again."""
+        ...
+
+    def caught_up(self) -> None:
         """Note that a client that was behind takes bytes again."""
         ...
 
@@ -61,6 +65,7 @@ class ClientLink:
         """Made in the link thread."""
         self.number = number
         self.keep_alive_s = 0.0
+        self.hello: wire.Hello | None = None
         self.has_greeted = False
         self.awaits_model = False
         """Whether it asked for the model and is to be told how the loading goes."""
@@ -163,6 +168,15 @@ class Clients:
         if fault:
             raise fault[0]
 
+    def each(self, act: Callable[[ClientLink], None]) -> None:
+        """Do something for every connection, in the link thread; any thread."""
+
+        def do() -> None:
+            for client in list(self._links.values()):
+                act(client)
+
+        self._loop.call_soon_threadsafe(do)
+
     def broadcast(self, message: wire.Message, *, then_end: bool = False) -> None:
         """Tell everybody who waits for the model; any thread.
 
@@ -199,7 +213,7 @@ class Clients:
             link.FrameDecoder(wire.ToWorker),
             lambda message: self._received(client, message),
             lambda error: self._lost(client, error),
-            lambda: self._handler.caught_up(client),
+            self._handler.caught_up,
         )
         self._links[client.number] = client
         return client.connection
@@ -209,7 +223,10 @@ class Clients:
             client.has_greeted = message.protocol == wire.PROTOCOL_VERSION
             client.keep_alive_s = max(0.0, min(message.keep_alive_s, MAX_KEEP_ALIVE_S))
             client.send(wire.Welcome(protocol=wire.PROTOCOL_VERSION, version=__version__, pid=os.getpid()))
-            if not client.has_greeted:  # The welcome tells the daemon why.
+            if client.has_greeted:
+                client.hello = message
+                self._handler.greeted(client)
+            else:  # The welcome tells the daemon why.
                 self._loop.call_soon(client.connection.close)
         elif client.has_greeted:
             self._handler.received(client, message)

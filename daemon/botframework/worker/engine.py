@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from botframework.wire import messages as wire
-from botframework.worker import fim, llama
+from botframework.worker import fim, llama, window
 from botframework.worker.chat import ChatFormatter
+from botframework.worker.healing import VocabularyIndex
 from botframework.worker.sessions import SessionPool
 from botframework.worker.threads import ThreadGovernor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from botframework.worker.sessions import Parking
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +36,8 @@ CHAT_CHUNK_S = 0.1
 """A completion waits at most this long for a chat's micro-batch: a tenth of a second is the border of noticing."""
 MIN_CHUNK = 16
 """Smaller micro-batches cost more time than they save: the weights are read once per micro-batch."""
-TOKENIZED_TEXTS = 512
-"""Blocks of the completion windows of a handful of documents."""
+PROBE = "\n"
+"""Before a text whose tokenizer would else put a space there; it is a token, or some, of its own everywhere."""
 ANSWER_SHARE = 4
 """A prompt may take all of a sequence but 1/4, so that there is room for an answer."""
 
@@ -49,6 +52,21 @@ class Lane:
     chunk: int
     """Prompt tokens of one micro-batch."""
     governor: ThreadGovernor
+
+    def sessions(self, connection: int) -> list[wire.SessionInfo]:
+        """A connection's sessions that have cells here."""
+        now = time.monotonic()
+        return [
+            wire.SessionInfo(
+                session=sequence.owner[1] if sequence.owner else "",
+                context=self.name,
+                tokens=len(sequence.tokens),
+                busy=sequence.busy,
+                idle_s=0.0 if sequence.busy else now - sequence.used_at,
+                bytes=self.context.state_bytes(sequence.number),
+            )
+            for sequence in self.pool.of_connection(connection)
+        ]
 
 
 class Engine:
@@ -76,14 +94,16 @@ class Engine:
             bos=vocab.bos if vocab.add_bos else fim.ABSENT,
         )
         self.can_infill = fim.ABSENT not in (self.fim_tokens.pre, self.fim_tokens.suf, self.fim_tokens.mid)
-        self._typed_after = self.model.metadata(fim.TYPED_KEY) == "after"
-        # The window moves in blocks, so most of its texts come again with the next key.
-        self._tokenize = functools.lru_cache(maxsize=TOKENIZED_TEXTS)(vocab.tokenize)
+        self.vocabulary = VocabularyIndex(vocab.pieces())
+        self._probe = self._tokens_of_probe()
+        self._parking: Callable[[LaneName], Parking] | None = None
         self.n_threads = load.n_threads[0]
         self.prefill_tokens_per_s = self.decode_tokens_per_s = 0.0
         self._lanes: dict[LaneName, Lane] = {}
-        self.can_cut_tail = False
+        self.can_cut_tail = True
         self._calibrate(self.lane("fim"))
+        if self.can_infill:
+            _ = self.budget  # A context that is too small is told now, not at the first key.
         self.load_ms = (time.monotonic() - began) * 1000
 
     def lane(self, name: LaneName) -> Lane:
@@ -113,7 +133,12 @@ class Engine:
             self._lanes[name] = Lane(
                 name,
                 context,
-                SessionPool(context, n_ctx_train=self.model.n_ctx_train),
+                SessionPool(
+                    context,
+                    n_ctx_train=self.model.n_ctx_train,
+                    can_cut=self.can_cut_tail,
+                    parking=self._parking(name) if self._parking is not None else None,
+                ),
                 self._chunk(name, n_ubatch),
                 ThreadGovernor(self.n_threads),
             )
@@ -124,10 +149,15 @@ class Engine:
         """The contexts that exist."""
         return tuple(self._lanes.values())
 
+    def give_parking(self, parking: Callable[[LaneName], Parking]) -> None:
+        """Let the sessions of every context have a place to go to when they lose their cells."""
+        self._parking = parking
+        for lane in self.lanes:
+            lane.pool.parking = parking(lane.name)
+
     def describe(self) -> wire.Loaded:
         """Tell what is loaded."""
         model, load = self.model, self._load
-        order = self.fim_order if self.can_infill else "none"
         return wire.Loaded(
             model=wire.ModelInfo(
                 name=model.metadata("general.name") or load.path.replace("\\", "/").rsplit("/", 1)[-1],
@@ -141,7 +171,8 @@ class Engine:
                 n_layers=model.n_layers,
                 n_embd=model.n_embd,
                 can_infill=self.can_infill,
-                fim_order=order,
+                fim_order=self.layout.order if self.can_infill else "none",
+                fim_typed=self.layout.typed if self.can_infill else "before",
                 has_chat_template=model.chat_template() is not None,
                 can_cut_tail=self.can_cut_tail,
             ),
@@ -156,40 +187,45 @@ class Engine:
         )
 
     @functools.cached_property
-    def fim_order(self) -> fim.Order:
-        """Which of the two layouts the model was trained for.
+    def layout(self) -> fim.Layout:
+        """How the model wants to be asked for a completion.
 
         Raises
         ------
         ModelCannotInfill
             Its vocabulary has no FIM tokens.
         """
-        metadata = {
-            key: value
-            for key in ("botframework.fim.order", "general.architecture", "general.name")
-            if (value := self.model.metadata(key)) is not None
-        }
-        return fim.pick_order(self.fim_tokens, self._load.fim_order, metadata)
+        metadata = {key: value for key in fim.METADATA_KEYS if (value := self.model.metadata(key)) is not None}
+        return fim.pick_layout(self.fim_tokens, self._load.fim_order, self._load.fim_typed, metadata)
 
-    def fim_prompt(self, request: wire.FimRequest) -> list[int]:
-        """Lay out a completion's prompt, cut to what the context holds beside the answer.
+    @functools.cached_property
+    def budget(self) -> window.Budget:
+        """How much text a completion's prompt may have on this machine.
 
         Raises
         ------
-        ModelCannotInfill
-            The model has no FIM tokens.
+        ContextOverflow
+            The context is too small for any.
         """
-        limit = self.lane("fim").pool.sequence_limit
-        return fim.build_prompt(
-            request.prefix,
-            request.suffix,
-            tokens=self.fim_tokens,
-            order=self.fim_order,
-            tokenize=self._tokenize,
-            # The same for every request: another budget would move the window, and the KV cache with it.
-            budget=limit - limit // ANSWER_SHARE,
-            typed_after=self._typed_after,
-        ).tokens
+        lane = self.lane("fim")
+        limit = lane.pool.sequence_limit
+        # Two windows have room in the cells, so that the next one can be read beside the one in use.
+        both = max(lane.context.n_cells // 2, min(limit, window.SMALLEST_LIMIT))
+        return window.budget(min(limit, both), self.prefill_tokens_per_s)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Tokens of a part of a file: no special ones, no BOS, and no space that the tokenizer puts in front."""
+        if self._probe is None:
+            return self.model.vocab.tokenize(text)
+        tokens = self.model.vocab.tokenize(PROBE + text)
+        length = len(self._probe)
+        return tokens[length:] if tokens[:length] == self._probe else self.model.vocab.tokenize(text)
+
+    def _tokens_of_probe(self) -> list[int] | None:
+        """What stands before a text to be cut off again; None for tokenizers that put nothing in front."""
+        vocab = self.model.vocab
+        tokens = vocab.tokenize(PROBE)
+        return None if b"".join(map(vocab.piece, tokens)) == PROBE.encode() else tokens
 
     @functools.cached_property
     def chat_formatter(self) -> ChatFormatter:
@@ -222,28 +258,35 @@ class Engine:
         rates = {}
         for n_threads in self._load.n_threads:
             context.set_threads(n_threads)
-            rates[n_threads] = 1 / _median_s(
+            times = _times_s(
                 lambda position: context.decode_chunk(0, position, [token], output=True), start=context.end_of(0)
             )
+            rates[n_threads] = 1 / statistics.median(times)
         self.n_threads = max(rates, key=lambda count: rates[count])
         self.decode_tokens_per_s = rates[self.n_threads]
         context.set_threads(self.n_threads)
         lane.governor = ThreadGovernor(self.n_threads)
         context.forget(0)
         chunk = [token] * lane.chunk
-        began = time.monotonic()
-        context.decode_chunk(0, 0, chunk, output=True)
-        self.prefill_tokens_per_s = len(chunk) / (time.monotonic() - began)
-        self.can_cut_tail = context.cut(0, 1) and context.end_of(0) == 1
+
+        def read_again(_position: int) -> None:
+            context.forget(0)
+            context.decode_chunk(0, 0, chunk, output=True)
+
+        # The fastest counts: another process may take the cores for a moment, and windows are sized once.
+        seconds = min(_times_s(read_again, start=0))
+        self.prefill_tokens_per_s = len(chunk) / seconds
+        self.can_cut_tail = lane.pool.can_cut = context.cut(0, 1) and context.end_of(0) == 1
         context.forget(0)
         log.info("measured %s tokens/s by threads, prefill %.0f tokens/s", rates, self.prefill_tokens_per_s)
 
 
-def _median_s(step: Callable[[int], object], start: int) -> float:
+def _times_s(step: Callable[[int], object], start: int) -> list[float]:
+    """Seconds of some steps at rising positions."""
     times: list[float] = []
     began = time.monotonic()
     while len(times) < CALIBRATION_STEPS and (len(times) < 2 or time.monotonic() - began < CALIBRATION_S):
         before = time.monotonic()
         step(start + len(times))
         times.append(time.monotonic() - before)
-    return statistics.median(times)
+    return times

@@ -77,6 +77,7 @@ class Worker:
         # Only now: importing llama.cpp takes longer than everything before it, and a daemon waits for the socket.
         from botframework.worker import llama
         from botframework.worker.engine import Engine
+        from botframework.worker.residence import Residence
         from botframework.worker.scheduler import Scheduler
 
         llama.initialise(_log_line, self._flight.set_last_words)
@@ -93,7 +94,9 @@ class Worker:
             self._fail_load(ModelCorrupt(f"loading failed: {error}", path=load.path))
         lane = engine.lane("fim")
         watchdog.expect(lane.context.n_batch / engine.prefill_tokens_per_s)
-        self._engine, self._scheduler = engine, Scheduler(engine, self._flight, watchdog)
+        residence = Residence(engine, load)
+        self._engine, self._scheduler = engine, Scheduler(engine, residence, self._flight, watchdog)
+        self._clients.each(self.greeted)
         self._flight.set_phase("serving")
         self._outcome = outcome
         self._clients.broadcast(outcome)
@@ -114,15 +117,19 @@ class Worker:
                     self._scheduler.cancel(job)
             case wire.GetStats(id=number):
                 client.send(self._stats(client, number))
-            case wire.ListSessions(id=number):
-                self._post_sessions(client, number, None)
-            case wire.CloseSession(id=number, session=name):
-                self._post_sessions(client, number, name)
+            case wire.ListSessions() | wire.CloseSession() | wire.ClearSessions() | wire.Inspect():
+                self._question(client, message)
 
-    def caught_up(self, client: ClientLink) -> None:
+    def greeted(self, client: ClientLink) -> None:
+        """Use the client's folder for its snapshots; again when it greets again."""
+        scheduler, hello = self._scheduler, client.hello
+        if scheduler is not None and hello is not None:
+            scheduler.post(lambda: scheduler.open_snapshots(client, hello.snapshot_dir, hello.snapshot_bytes))
+
+    def caught_up(self) -> None:
         """Let the scheduler look again at a client that was behind."""
         if self._scheduler is not None:
-            self._scheduler.post(lambda: log.debug("client %d caught up", client.number))
+            self._scheduler.wake()
 
     def gone(self, client: ClientLink) -> None:
         """Forget a connection; what it asked for is of no use any more."""
@@ -165,6 +172,8 @@ class Worker:
         if isinstance(request, wire.ChatRequest):
             self._preparing.submit(_prepare_chat, job, request, engine, scheduler)
         else:
+            if request.priority == "completion":
+                scheduler.hasten()
             scheduler.post(lambda: scheduler.submit(job))
 
     def _refusal(self, client: ClientLink, request: wire.GenerateRequest) -> BotframeworkError | None:
@@ -176,10 +185,15 @@ class Worker:
             return ServerBusy("too many requests are waiting", retryAfterMs=RETRY_AFTER_MS)
         return None
 
-    def _post_sessions(self, client: ClientLink, number: int, close: str | None) -> None:
-        scheduler = self._scheduler
+    def _question(
+        self, client: ClientLink, question: wire.ListSessions | wire.CloseSession | wire.ClearSessions | wire.Inspect
+    ) -> None:
+        scheduler, number = self._scheduler, question.id
         if scheduler is None:
-            client.send(wire.Sessions(id=number, sessions=()))
+            if isinstance(question, wire.Inspect):
+                client.send(wire.Inspection(id=number, found=False))
+            else:
+                client.send(wire.Sessions(id=number, sessions=()))
             return
         if len(client.questions) >= MAX_UNANSWERED_PER_CLIENT:
             busy = ServerBusy("too many questions are waiting", retryAfterMs=RETRY_AFTER_MS)
@@ -189,8 +203,16 @@ class Worker:
 
         def answer() -> None:
             client.questions.popleft()
-            if close is not None:
-                scheduler.close_session(client, close)
+            match question:
+                case wire.Inspect(session=name):
+                    client.send(scheduler.inspect(client, number, name))
+                    return
+                case wire.CloseSession(session=name):
+                    scheduler.close_session(client, name)
+                case wire.ClearSessions():
+                    scheduler.clear_sessions(client)
+                case wire.ListSessions():
+                    pass
             client.send(wire.Sessions(id=number, sessions=scheduler.sessions(client)))
 
         scheduler.post(answer)

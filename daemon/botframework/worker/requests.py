@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from botframework.wire import messages as wire
+from botframework.worker.endings import Endings
 from botframework.worker.sampling import StopScanner, Utf8Stream
 
 if TYPE_CHECKING:
     from botframework.errors import BotframeworkError
+    from botframework.worker.healing import Healing
+    from botframework.worker.infilling import Plan
     from botframework.worker.llama import SamplerChain
     from botframework.worker.sessions import KvSequence, Owner
 
@@ -33,6 +36,9 @@ class Figures(msgspec.Struct, frozen=True):
     tokens_per_s: float = 0.0
     last_first_token_ms: float = 0.0
     n_threads: int = 0
+    prompt_tokens_read: int = 0
+    background_tokens_read: int = 0
+    tokens_generated: int = 0
 
 
 class Client(Protocol):
@@ -70,6 +76,8 @@ class Job:
         self.deadline = None if request.deadline_ms is None else self.arrived + request.deadline_ms / 1000
         self.priority = PRIORITIES.index(request.priority)
         self.owner: Owner = (client.number, request.session)
+        self.serves: Owner = self.owner
+        """Whose session profits; another one's than its own sequence's for background work."""
         self.phase = Phase.WAITING
         self.cancelled = False
         """Set by any thread; obeyed at the next step."""
@@ -78,10 +86,15 @@ class Job:
         self.prompt: list[int] | None = None
         self.max_tokens = request.max_tokens
         self.dropped_messages = 0
+        self.plan: Plan | None = None
+        """Of a completion."""
         self.sequence: KvSequence | None = None
         self.chain: SamplerChain | None = None
+        self.healing: Healing | None = None
         self.next_token = -1
         """Sampled, but not in the KV cache yet."""
+        self.next_repeats = False
+        """The next token only repeats what the user typed (healing): it is read, not generated."""
         self.cached = 0
         self.evaluated = 0
         self.generated = 0
@@ -91,6 +104,9 @@ class Job:
         self._decode_s = 0.0
         self._utf8 = Utf8Stream()
         self._stops = StopScanner(request.stop)
+        self._endings: Endings | None = None
+        self._ending: wire.Ending = ""
+        self._logprobs = 0.0
         self._text: list[str] = []
         self._frames = 0
 
@@ -98,6 +114,21 @@ class Job:
     def is_fim(self) -> bool:
         """Whether it belongs to the completion context."""
         return isinstance(self.request, wire.FimRequest)
+
+    @property
+    def held(self) -> int:
+        """Tokens of the prompt that healing reads one by one, or has generated again."""
+        return len(self.plan.held) if self.plan is not None else 0
+
+    @property
+    def room(self) -> int:
+        """Cells that it may need beside its prompt's."""
+        return self.max_tokens + self.held
+
+    @property
+    def yields(self) -> bool:
+        """Whether nobody waits for it, so that it computes only when there is nothing else to do."""
+        return self.is_fim and self.request.priority == "background"
 
     def stop_also(self, stops: tuple[str, ...]) -> None:
         """Add stop strings that the model needs; before the first token."""
@@ -109,6 +140,9 @@ class Job:
         self.cached = len(sequence.tokens)
         self.phase = Phase.PREFILL
         self._started = time.monotonic()
+        request = self.request
+        if isinstance(request, wire.FimRequest) and request.ghost and request.max_tokens:
+            self._endings = Endings(request.prefix, request.suffix, one_line=request.one_line)
 
     def spent(self, seconds: float) -> None:
         """Count time in llama.cpp on behalf of this job."""
@@ -117,20 +151,32 @@ class Job:
         else:
             self._decode_s += seconds
 
-    def feed(self, piece: bytes) -> bool:
-        """Take the bytes of one generated token and stream what is certain. True: a stop string ends the answer."""
+    def feed(self, piece: bytes, logprob: float = 0.0) -> wire.FinishReason | None:
+        """Take the bytes of one generated token and stream what is certain; the reason if they end the answer."""
+        now = time.monotonic()
         if not self.generated:
-            self._first_token = time.monotonic()
+            self._first_token = now
         self.generated += 1
+        self._logprobs += logprob
         text, stopped = self._stops.feed(self._utf8.feed(piece))
+        if self._endings is not None:
+            budget_ms = self.request.line_budget_ms if isinstance(self.request, wire.FimRequest) else None
+            is_late = budget_ms is not None and (now - self._first_token) * 1000 > budget_ms
+            text, self._ending = self._endings.feed(text, late=is_late)
         self._emit(text)
-        return stopped
+        if self._ending:
+            return "ending"
+        return "stopString" if stopped else None
 
     def finish(self, reason: wire.FinishReason, evaluated: int) -> None:
         """Answer with what there is."""
-        if reason != "stopString":
+        if reason not in ("stopString", "ending"):
             text, stopped = self._stops.feed(self._utf8.flush())
-            self._emit(text if stopped else text + self._stops.flush())
+            text = text if stopped else text + self._stops.flush()
+            if self._endings is not None:
+                text, ending = self._endings.feed(text)
+                text = text if ending else text + self._endings.flush()
+            self._emit(text)
         self.phase = Phase.ENDED
         self.client.send(
             wire.Done(
@@ -138,13 +184,15 @@ class Job:
                 text="" if self.request.stream else "".join(self._text),
                 finish_reason=reason,
                 usage=wire.Usage(
-                    prompt_tokens=len(self.prompt or ()),
+                    prompt_tokens=len(self.prompt or ()) + self.held,
                     cached_tokens=self.cached,
                     evaluated_tokens=evaluated,
                     completion_tokens=self.generated,
                 ),
                 timings=self._timings(),
                 dropped_messages=self.dropped_messages,
+                ending=self._ending,
+                mean_logprob=self._logprobs / self.generated if self.generated else 0.0,
             )
         )
 

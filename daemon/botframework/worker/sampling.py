@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from botframework.errors import InvalidParams
 from botframework.wire.messages import Sampling
@@ -219,6 +220,13 @@ def _validate_bias(logit_bias: dict[str, float], n_vocab: int) -> None:
 def _invalid(pointer: str, expected: str, value: Any) -> InvalidParams:
     shown = repr(value)[:40]
     return InvalidParams(f"{pointer} must be {expected}, not {shown}", pointer=pointer, expected=expected)
+
+
+def logprob(logits: np.ndarray[Any, np.dtype[np.float32]], token: int) -> float:
+    """The natural logarithm of a token's probability, before any sampler has changed it; at most 0."""
+    best = logits.max()
+    total = float(np.exp(logits - best).sum(dtype=np.float64))
+    return min(float(logits[token]) - float(best) - math.log(total), 0.0)
 
 
 class Utf8Stream:

@@ -5,21 +5,25 @@ call is either one decode step (a token for each of several generating sequences
 After each call the loop looks at what has arrived: there a completion overtakes a chat and a cancelled request leaves.
 
 Who is next is decided by `worker.turns`: the best level of priority, and in it the connection that had the least time.
+Work that nobody waits for (`worker.background`) is done when there is nothing else, and stops at once when there is.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING
 
 from botframework.errors import BotframeworkError, DeadlineExceeded, InvalidParams
 from botframework.wire import messages as wire
 from botframework.worker import sampling
-from botframework.worker.llama import DecodeStatus, SamplerChain
+from botframework.worker.background import Background, Reanchoring
+from botframework.worker.calls import YIELDING_CHUNK, Calls
+from botframework.worker.choosing import choose
+from botframework.worker.counters import Counters
+from botframework.worker.healing import Healing
+from botframework.worker.llama import SamplerChain
 from botframework.worker.requests import Figures, Job, Phase
 from botframework.worker.turns import STARVATION_S, Turns
 
@@ -29,22 +33,21 @@ if TYPE_CHECKING:
     from botframework.wire.flight import FlightWriter
     from botframework.worker.engine import Engine, Lane
     from botframework.worker.requests import Client
-    from botframework.worker.sessions import Owner
+    from botframework.worker.residence import Residence
     from botframework.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-RATE_WINDOW_S = 1.0
-"""The tokens per second of the heartbeat are those of so long."""
+TYPING_S = 2.0
+"""So long after a completion the next one is likely: prompts are read in small micro-batches."""
 
 
 class Scheduler:
     """Owns the engine and all jobs. `post`, `cancel` and the figures may be used by any thread, the rest by its own."""
 
-    def __init__(self, engine: Engine, flight: FlightWriter, watchdog: Watchdog) -> None:
+    def __init__(self, engine: Engine, residence: Residence, flight: FlightWriter, watchdog: Watchdog) -> None:
         self._engine = engine
-        self._flight = flight
-        self._watchdog = watchdog
+        self._residence = residence
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._jobs: list[Job] = []
         self._clients: dict[int, Client] = {}
@@ -52,15 +55,13 @@ class Scheduler:
         self._prefilled_last = False
         self._has_new_room = False
         """Somebody left since those who wait were last looked at."""
-        self._read_since_answer: dict[tuple[Owner, bool], int] = {}
-        """Prompt tokens by session and whether it is the completion context's: the name may be used in both."""
-        self._abort_lock = threading.Lock()
-        self._abortable: tuple[Job, Lane] | None = None
-        """The job whose prompt alone is in the running call; only such a call may be aborted."""
-        self._produced: deque[float] = deque()
-        """When the tokens of the last second were generated."""
-        self.last_first_token_ms: dict[int, float] = {}
-        """By connection number."""
+        self._counters = Counters()
+        self._calls = Calls(flight, watchdog, self._turns)
+        self._background = Background(self._residence)
+        self._completed_at = float("-inf")
+        """When a completion was last worked on."""
+        self._cautious_until = float("-inf")
+        """Keys come faster than micro-batches end: until then those of completions are small, so that they do end."""
 
     # --- any thread ---------------------------------------------------------------------------------------------------
 
@@ -71,24 +72,31 @@ class Scheduler:
     def cancel(self, job: Job) -> None:
         """Stop a job, even inside its prompt's micro-batch."""
         job.cancelled = True
-        with self._abort_lock:
-            if self._abortable is not None and self._abortable[0] is job:
-                self._abortable[1].context.raise_abort()
+        self._calls.abort(job)
+        self.wake()
+
+    def hasten(self) -> None:
+        """A completion has arrived: end a micro-batch that can wait."""
+        self._calls.hasten()
+
+    def wake(self) -> None:
+        """Look again at who may compute."""
         self.post(_nothing)
 
     def figures(self, client: Client) -> Figures:
         """What the heartbeat tells of this moment."""
-        now = time.monotonic()
-        jobs = list(self._jobs)
-        lanes = self._engine.lanes
+        jobs, lanes, counters = list(self._jobs), self._engine.lanes, self._counters
         return Figures(
             kv_tokens=sum(lane.pool.tokens for lane in lanes),
             kv_cells=sum(lane.context.n_cells for lane in lanes),
             queued=sum(job.phase is Phase.WAITING for job in jobs),
             running=sum(job.phase in (Phase.PREFILL, Phase.GENERATE) for job in jobs),
-            tokens_per_s=sum(now - at < RATE_WINDOW_S for at in list(self._produced)) / RATE_WINDOW_S,
-            last_first_token_ms=self.last_first_token_ms.get(client.number, 0.0),
+            tokens_per_s=counters.tokens_per_s,
+            last_first_token_ms=counters.last_first_token_ms.get(client.number, 0.0),
             n_threads=max((lane.governor.n_threads for lane in lanes), default=0),
+            prompt_tokens_read=counters.prompt_tokens_read,
+            background_tokens_read=counters.background_tokens_read,
+            tokens_generated=counters.tokens_generated,
         )
 
     # --- the scheduling thread ----------------------------------------------------------------------------------------
@@ -99,7 +107,8 @@ class Scheduler:
             self._take_events()
             self._sweep()
             self._admit()
-            self._step()
+            if not self._step():
+                self._rest()
 
     def submit(self, job: Job) -> None:
         """Take a job; a chat comes with its prompt prepared."""
@@ -113,47 +122,59 @@ class Scheduler:
             if number not in busy:
                 self._turns.arrive(number, busy)
             self._clients[number] = job.client
+            self._supersede(job)
             self._jobs.append(job)
+
+    def open_snapshots(self, client: Client, folder: str, limit_bytes: int) -> None:
+        """Use a folder for a connection's snapshots; an empty name: none."""
+        self._residence.open_snapshots(client.number, folder, limit_bytes)
+
+    def sessions(self, client: Client) -> tuple[wire.SessionInfo, ...]:
+        """List a connection's sessions."""
+        return self._residence.sessions(client.number)
+
+    def inspect(self, client: Client, number: int, name: str) -> wire.Inspection:
+        """How a session's last completion was asked."""
+        return self._residence.inspect((client.number, name), number)
+
+    def _supersede(self, job: Job) -> None:
+        """End what a newer request of the same document makes useless: reading ahead and looking ahead."""
+        if not job.is_fim or not job.owner[1]:
+            return
+        for other in [other for other in self._jobs if other.is_fim and other.owner == job.owner]:
+            if other.max_tokens == 0 or other.yields:
+                self._end(other, "cancelled")
 
     def client_gone(self, client: Client) -> None:
         """Drop everything of a connection."""
         for job in [job for job in self._jobs if job.client is client]:
             self._leave(job, keep=False)
-        self._clients.pop(client.number, None)
-        self._turns.forget(client.number)
-        self.last_first_token_ms.pop(client.number, None)
-        self._read_since_answer = {k: n for k, n in self._read_since_answer.items() if k[0][0] != client.number}
+        number = client.number
+        self._clients.pop(number, None)
+        self._turns.forget(number)
+        self._counters.forget_connection(number)
         for lane in self._engine.lanes:
-            lane.pool.close_connection(client.number)
-
-    def sessions(self, client: Client) -> tuple[wire.SessionInfo, ...]:
-        """List a connection's sessions."""
-        now = time.monotonic()
-        return tuple(
-            wire.SessionInfo(
-                session=sequence.owner[1] if sequence.owner else "",
-                context=lane.name,
-                tokens=len(sequence.tokens),
-                busy=sequence.busy,
-                idle_s=0.0 if sequence.busy else now - sequence.used_at,
-            )
-            for lane in self._engine.lanes
-            for sequence in lane.pool.of_connection(client.number)
-        )
+            lane.pool.close_connection(number)
+        self._residence.forget_connection(number)
 
     def close_session(self, client: Client, name: str) -> None:
-        """Forget a session; what runs in it is cancelled first."""
+        """Free a session's memory; what runs in it is cancelled first."""
         owner = (client.number, name)
-        for job in [job for job in self._jobs if job.owner == owner]:
+        for job in [job for job in self._jobs if owner in (job.owner, job.serves)]:
             self._end(job, "cancelled")
-        for lane in self._engine.lanes:
-            lane.pool.close(owner)
-        for is_fim in (True, False):
-            self._read_since_answer.pop((owner, is_fim), None)
+        self._residence.close_session(owner)
+        self._counters.forget(owner)
+
+    def clear_sessions(self, client: Client) -> None:
+        """Forget all sessions of a connection, and their snapshots."""
+        names = {info.session for info in self._residence.sessions(client.number)}
+        for name in names:
+            self.close_session(client, name)
+        self._residence.clear_snapshots(client.number)
 
     def _take_events(self) -> None:
         has_work = self._has_new_room or bool(self._runnable())
-        timeout = 0.0 if has_work else self._until_next_deadline()
+        timeout = 0.0 if has_work else self._until_something_is_due()
         # No more than have come by now: whoever posts without a pause must not keep everybody from computing.
         for _ in range(max(1, self._inbox.qsize())):
             try:
@@ -166,9 +187,23 @@ class Scheduler:
                 log.exception("an event failed")
             timeout = 0.0
 
-    def _until_next_deadline(self) -> float | None:
-        deadlines = [job.deadline for job in self._jobs if job.deadline is not None]
-        return max(min(deadlines) - time.monotonic(), 0.001) if deadlines else None
+    def _until_something_is_due(self) -> float | None:
+        times = [job.deadline for job in self._jobs if job.deadline is not None]
+        due = self._background.next_due()
+        if due is not None:
+            times.append(due)
+        return max(min(times) - time.monotonic(), 0.001) if times else None
+
+    def _rest(self) -> None:
+        """Nobody waits for anything: look for something useful."""
+        try:
+            job = self._background.next_job(self._clients)
+        except Exception:
+            log.exception("background work failed")
+            return
+        if job is not None:
+            self._jobs.append(job)
+            self._has_new_room = True  # It is admitted at once, not with the next event.
 
     def _sweep(self) -> None:
         """Let go of what was cancelled or ran out of time."""
@@ -210,29 +245,72 @@ class Scheduler:
         return time.monotonic() - job.arrived > STARVATION_S and not excused
 
     def _start(self, job: Job) -> None:
-        vocab = self._engine.model.vocab
         lane = self._lane(job)
         if job.chain is None:
+            vocab = self._engine.model.vocab
             sampling.validate(job.request.sampling, vocab.size)
             job.chain = SamplerChain(vocab, sampling.chain_spec(job.request.sampling))
-        if job.prompt is None:
-            if not isinstance(job.request, wire.FimRequest):
+        if isinstance(job, Reanchoring):
+            self._start_reanchoring(job, lane)
+            return
+        prompt = self._prompt(job)
+        if prompt is None:
+            self._end(job, "cancelled")
+            return
+        share = self._share(lane)
+        sequence = lane.pool.acquire(job.owner, prompt, job.room, share=share)
+        if sequence is None and job.is_fim and self._end_background():
+            sequence = lane.pool.acquire(job.owner, prompt, job.room, share=share)
+        if sequence is None:
+            return
+        job.max_tokens = min(job.max_tokens, lane.pool.sequence_limit - len(prompt) - job.held)
+        job.begin(sequence, prompt)
+        if job.is_fim and not job.yields:
+            self._residence.note_reading(job.owner, job.cached)
+        if job.cached == len(prompt):  # What follows is known from the key before.
+            self._go_on(job, lane, None)
+
+    def _prompt(self, job: Job) -> list[int] | None:
+        """A request's prompt; None if there is no point in reading it."""
+        if not isinstance(job.request, wire.FimRequest):
+            if job.prompt is None:
                 raise InvalidParams("a chat came without its prompt")
-            job.prompt = self._engine.fim_prompt(job.request)
-        share = lane.context.n_seq if len(self._clients) < 2 else max(1, lane.context.n_seq - 1)
-        sequence = lane.pool.acquire(job.owner, job.prompt, job.max_tokens, share=share)
-        if sequence is not None:
-            job.max_tokens = min(job.max_tokens, lane.pool.sequence_limit - len(job.prompt))
-            job.begin(sequence, job.prompt)
+            self._residence.recall_chat(job.owner, job.request)
+            return job.prompt
+        job.plan = self._residence.plan(job.owner, job.request)
+        if job.plan is None:
+            return None
+        job.healing = Healing(self._residence.vocabulary, job.plan.held)
+        if not job.yields:
+            self._completed_at = time.monotonic()
+        return job.plan.prompt
+
+    def _start_reanchoring(self, job: Reanchoring, lane: Lane) -> None:
+        sequence = lane.pool.branch(job.serves, job.plan.prompt, share=self._share(lane))
+        if sequence is None:
+            self._end(job, "cancelled")
+        else:
+            job.begin(sequence, job.plan.prompt)
+
+    def _share(self, lane: Lane) -> int:
+        return lane.context.n_seq if len(self._clients) < 2 else max(1, lane.context.n_seq - 1)
+
+    def _end_background(self) -> bool:
+        """Give the room of background work back. False: there was none."""
+        ending = [job for job in self._jobs if job.yields and job.sequence is not None]
+        for job in ending:
+            self._end(job, "cancelled")
+        return bool(ending)
 
     def _runnable(self) -> list[Job]:
-        return [job for job in self._jobs if job.phase in (Phase.PREFILL, Phase.GENERATE) and not job.client.is_behind]
+        ready = [job for job in self._jobs if job.phase in (Phase.PREFILL, Phase.GENERATE) and not job.client.is_behind]
+        return [job for job in ready if not job.yields] or ready
 
-    def _step(self) -> None:
-        """Compute one call for whoever is next."""
+    def _step(self) -> bool:
+        """Compute one call for whoever is next. False: nobody could compute."""
         runnable = self._runnable()
         if not runnable:
-            return
+            return False
         level = self._turns.level({job.priority for job in runnable})
         jobs = sorted(
             (job for job in runnable if job.priority == level), key=lambda job: (self._turn(job), job.arrived)
@@ -256,6 +334,7 @@ class Scheduler:
         except Exception as error:
             log.exception("a step failed")
             self._fail_step(chosen, BotframeworkError(f"the step failed: {error}"))
+        return True
 
     def _fail_step(self, jobs: list[Job], error: BotframeworkError) -> None:
         for job in jobs:
@@ -273,98 +352,92 @@ class Scheduler:
 
     def _prefill(self, job: Job) -> None:
         lane, sequence = self._lane(job), job.sequence
-        assert sequence is not None and job.prompt is not None and job.chain is not None  # noqa: S101, PT018
-        start = len(sequence.tokens)
-        chunk = job.prompt[start : start + lane.chunk]
-        is_last = start + len(chunk) == len(job.prompt)
-        with self._abort_lock:
-            if job.cancelled:
-                return
-            self._abortable = (job, lane)
-        try:
-            status = self._call([job], lambda: lane.context.decode_chunk(sequence.number, start, chunk, output=is_last))
-        finally:
-            with self._abort_lock:
-                self._abortable = None
-                lane.context.clear_abort()
-        if status is DecodeStatus.ABORTED:
-            lane.pool.settle(sequence)
+        assert sequence is not None and job.prompt is not None  # noqa: S101, PT018
+        if isinstance(job, Reanchoring) and not self._residence.is_current(job.serves, job.plan):
+            self._end(job, "cancelled")
             return
-        self._expect_room(status)
-        sequence.tokens += chunk
-        job.evaluated += len(chunk)
-        if job.owner[1]:
-            key = (job.owner, job.is_fim)
-            self._read_since_answer[key] = self._read_since_answer.get(key, 0) + len(chunk)
+        start = len(sequence.tokens)
+        chunk = job.prompt[start : start + self._chunk(job, lane, start)]
+        is_last = start + len(chunk) == len(job.prompt)
+        if not self._calls.read(job, lane, chunk, output=is_last):
+            if job.is_fim and not job.yields:
+                self._cautious_until = time.monotonic() + TYPING_S
+            return
+        self._counters.read(job, len(chunk))
+        if job.plan is not None and len(sequence.tokens) in (job.plan.fixed - 1, len(job.prompt)):
+            lane.pool.checkpoint(sequence)
         if is_last:
-            self._accept(job, lane, lane.context.sample(job.chain, len(chunk) - 1))
+            self._go_on(job, lane, len(chunk) - 1)
+
+    def _chunk(self, job: Job, lane: Lane, start: int) -> int:
+        """How many prompt tokens to read at once."""
+        now = time.monotonic()
+        size = lane.chunk
+        is_typed = not job.is_fim and now - self._completed_at < TYPING_S
+        if is_typed or (job.is_fim and not job.yields and now < self._cautious_until):
+            size = min(size, YIELDING_CHUNK)
+        if not lane.pool.can_cut and job.plan is not None and start < job.plan.fixed - 1:
+            # To make a checkpoint there, one short: behind it there is always a token to be read for its logits.
+            size = min(size, job.plan.fixed - 1 - start)
+        return size
 
     def _decode(self, jobs: list[Job]) -> None:
         lane = self._lane(jobs[0])
-        rows = [
-            (job.sequence.number, len(job.sequence.tokens), job.next_token) for job in jobs if job.sequence is not None
-        ]
-        began = time.monotonic()
-        status = self._call(jobs, lambda: lane.context.decode_rows(rows))
-        self._expect_room(status)
-        if len(rows) == 1:
-            n_threads = lane.governor.observe(time.monotonic() - began)
-            if n_threads is not None:
-                lane.context.set_threads(n_threads)
-                log.info("computing with %d threads from now on (%s)", n_threads, lane.name)
+        self._calls.decode(jobs, lane)
         for row, job in enumerate(jobs):
-            assert job.sequence is not None and job.chain is not None  # noqa: S101, PT018
-            job.sequence.tokens.append(job.next_token)
-            self._accept(job, lane, lane.context.sample(job.chain, row))
+            if job.next_repeats:
+                self._counters.read(job, 1)
+            self._go_on(job, lane, row)
 
-    def _call(self, jobs: list[Job], compute: Callable[[], DecodeStatus]) -> DecodeStatus:
-        """Make one llama.cpp call, noted in the flight recorder and watched."""
-        began = time.monotonic()
-        self._flight.begin_call([job.request.fingerprint for job in jobs])
-        self._watchdog.begin()
-        try:
-            return compute()
-        finally:
-            self._watchdog.end()
-            self._flight.end_call()
-            took = time.monotonic() - began
-            self._turns.charge([job.client.number for job in jobs], took)
-            for job in jobs:
-                job.spent(took)
-
-    @staticmethod
-    def _expect_room(status: DecodeStatus) -> None:
-        if status is not DecodeStatus.DONE:  # Cells are reserved before a job starts.
-            raise BotframeworkError(f"llama_decode found no room in the KV cache ({status.name})")
-
-    def _accept(self, job: Job, lane: Lane, token: int) -> None:
-        """Take a sampled token: it ends the answer or becomes part of it."""
-        vocab = self._engine.model.vocab
+    def _go_on(self, job: Job, lane: Lane, row: int | None) -> None:
+        """Take what comes after the last token that was read: it ends the answer or becomes part of it."""
+        choice = choose(job, lane.context, row)
+        if choice is None:
+            self._end(job, "length")
+            return
+        vocab, token = self._engine.model.vocab, choice.token
         if vocab.is_eog(token):
             self._end(job, "stop")
             return
-        job.phase = Phase.GENERATE
-        job.next_token = token
-        stopped = job.feed(vocab.piece(token))
-        now = time.monotonic()
-        self._produced.append(now)
-        while now - self._produced[0] > RATE_WINDOW_S:
-            self._produced.popleft()
-        if job.generated == 1:
-            self.last_first_token_ms[job.client.number] = job.first_token_ms
+        job.phase, job.next_token, job.next_repeats = Phase.GENERATE, token, choice.repeats
+        if choice.repeats:
+            return
+        reason = job.feed(vocab.piece(token) if choice.added is None else choice.added, choice.logprob)
+        self._counters.generated(job)
         assert job.sequence is not None  # noqa: S101
-        if stopped:
-            self._end(job, "stopString")
+        if reason is not None:
+            self._end(job, reason)
         elif job.generated >= job.max_tokens or len(job.sequence.tokens) + 1 >= lane.pool.sequence_limit:
             self._end(job, "length")
 
     def _end(self, job: Job, reason: wire.FinishReason) -> None:
-        key = (job.owner, job.is_fim)
-        evaluated = self._read_since_answer.get(key, 0) if job.owner[1] else job.evaluated
-        if reason != "cancelled":
-            self._read_since_answer.pop(key, None)
+        is_answer = reason != "cancelled" and job.request.max_tokens > 0
+        evaluated = self._counters.answered(job, is_answer=is_answer)
+        if isinstance(job, Reanchoring):
+            self._swap(job, is_read=reason == "length")
+            return
         self._leave(job, keep=bool(job.owner[1]))
+        if job.is_fim and not job.yields:
+            self._completed_at = time.monotonic()
+            if is_answer:
+                self._residence.note_answer(job.owner, evaluated)
+            self._background.touched(job.owner)
+        elif isinstance(job.request, wire.ChatRequest):
+            self._background.chatted(job.owner, job.request)
         job.finish(reason, evaluated)
+
+    def _swap(self, job: Reanchoring, *, is_read: bool) -> None:
+        """Put a window that was read in the background in the place of the old one."""
+        sequence = job.sequence
+        is_wanted = is_read and sequence is not None and self._residence.is_current(job.serves, job.plan)
+        self._leave(job, keep=is_wanted)
+        if is_wanted and sequence is not None:
+            pool = self._lane(job).pool
+            if pool.adopt(job.serves, sequence):
+                self._residence.adopt(job.serves, job.plan)
+                self._background.touched(job.serves)
+            else:
+                pool.release(sequence, keep=False)
 
     def _fail(self, job: Job, error: BotframeworkError, *, keep: bool = False) -> None:
         self._leave(job, keep=keep)
