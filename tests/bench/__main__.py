@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import busy, cancel, decode, frames, start
-from bench.keystrokes import typing_session
+from bench.keystrokes import accepting, beside_chat, restart, typing_session
 from bench.report import Report, markdown, show
 from bench.setting import CACHE, EMBEDDED, Setting
 from support.gguf_factory import qwen_shape
@@ -30,6 +30,9 @@ BENCHES = {
     "e": frames.measure,
     "f": busy.measure,
     "g": typing_session.measure,
+    "h": beside_chat.measure,
+    "i": restart.measure,
+    "j": accepting.measure,
 }
 
 
@@ -54,7 +57,7 @@ def pick_model(choice: str, console: Console) -> tuple[Path, str]:
 def main() -> int:
     """Measure and print; the exit code says nothing about promises, which depend on the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j k; all if none")
+    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j; all if none")
     parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
     parser.add_argument("--model", default="qwen", help="qwen (the default), embedded, or a GGUF file")
     options = parser.parse_args()

@@ -193,6 +193,17 @@ def test_the_newest_beginning_wins() -> None:
     assert kept.find("a", Spot.of("x = ab", "")) is None
 
 
+def test_a_place_that_only_looks_the_same() -> None:
+    """The line before the cursor is the same, what stands above it is not; or the document begins with that line."""
+    repeated = "    def close(self):\n        "
+    kept = Suggestions()
+    kept.put("a", draft("class A:\n" + "    x = 1\n" * 200 + repeated, "pass"))
+    assert kept.find("a", Spot.of("class B:\n" + "    y = 1\n" * 200 + repeated, "")) is None
+    kept.put("a", draft(repeated, "pass"))
+    assert kept.find("a", Spot.of("class A:\n" + repeated, "")) is None
+    assert kept.find("a", Spot.of(repeated + "pa", "")) is not None
+
+
 @given(
     st.text("ab\n\r😀(", max_size=30),
     st.text("ab\n😀)", min_size=1, max_size=30),
@@ -332,6 +343,17 @@ async def test_what_was_said_to_its_end_is_kept_for_later() -> None:
     assert await editor.shown() == "alue(1)"
 
 
+async def test_what_ends_while_a_request_waits_is_its_answer() -> None:
+    """A suggestion that comes to be known between the question and the model is not computed again."""
+    editor = GhostEditor("x = ", debounce_ms=20)
+    answer = editor.ask()
+    editor.completion._suggestions.put(editor.uri, draft("x = ", "value"))
+    item = only(await editor.answer(answer))
+
+    assert item is not None
+    assert (item.insert_text, editor.router.ghosts) == ("value", [])
+
+
 # --- prefetch ---------------------------------------------------------------------------------------------------------
 
 
@@ -409,10 +431,10 @@ async def test_a_prefetch_ends_when_the_user_goes_elsewhere() -> None:
     (prefetch,) = editor.router.prefetches
     editor.type("al")
     assert await editor.shown() == "pha"
-    assert not prefetch.is_cancelled
+    was_cancelled = prefetch.is_cancelled
     editor.type("t")
 
-    assert prefetch.is_cancelled
+    assert (was_cancelled, prefetch.is_cancelled) == (False, True)
     assert len(editor.router.prefetches) == 1
 
 

@@ -35,7 +35,7 @@ class Spoken:
         self.is_cancelled = False
         self._pieces: asyncio.Queue[Token | None] = asyncio.Queue()
         self._end: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
-        self._count = 0
+        self.said: list[str] = []
 
     @property
     def is_running(self) -> bool:
@@ -49,8 +49,8 @@ class Spoken:
 
     def say(self, text: str) -> Spoken:
         """Some more text."""
-        self._pieces.put_nowait(Token(id=1, text=text, index=self._count))
-        self._count += 1
+        self._pieces.put_nowait(Token(id=1, text=text, index=len(self.said)))
+        self.said.append(text)
         return self
 
     def end(self, text: str = "", **fields: Any) -> None:
@@ -58,7 +58,7 @@ class Spoken:
         if text:
             self.say(text)
         values: dict[str, Any] = {"finish_reason": "stop", "mean_logprob": -0.5} | fields
-        usage = Usage(prompt_tokens=7, cached_tokens=3, evaluated_tokens=4, completion_tokens=self._count)
+        usage = Usage(prompt_tokens=7, cached_tokens=3, evaluated_tokens=4, completion_tokens=len(self.said))
         timings = Timings(queue_ms=0.0, first_token_ms=1.0, prompt_ms=1.0, decode_ms=2.0)
         if not self._end.done():
             self._end.set_result(Done(id=1, text="", usage=usage, timings=timings, **values))

@@ -26,7 +26,7 @@ INDEX = VocabularyIndex([bytes([number]) for number in range(256)] + [b""] * 3)
 def make(order: Any = "psm", typed: Any = "after") -> Infilling:
     """Prompts of a model with one token per byte: nothing needs healing."""
     layout = Layout(order, typed, FimTokens(pre=PRE, suf=SUF, mid=MID))
-    return Infilling(layout, BUDGET, INDEX, lambda text: list(text.encode()))
+    return Infilling(layout, lambda: BUDGET, INDEX, lambda text: list(text.encode()))
 
 
 class Editor:
@@ -208,7 +208,7 @@ def test_a_cut_word_is_held_back_in_every_layout() -> None:
     index = VocabularyIndex(pieces)
     for order, typed in (("psm", "after"), ("spm", "after"), ("spm", "before"), ("psm", "before")):
         layout = Layout(order, typed, FimTokens(pre=PRE, suf=SUF, mid=MID))  # type: ignore[arg-type]
-        prompts = Infilling(layout, BUDGET, index, lambda text: list(text.encode()))
+        prompts = Infilling(layout, lambda: BUDGET, index, lambda text: list(text.encode()))
         request = FimRequest(id=1, prefix="x = 1\nretu", suffix="\n")
         plan = prompts.plan((1, ""), request, [])
         whole = prompts.plan((1, ""), FimRequest(id=1, prefix="x = 1\nretu", suffix="\n", heal=False), [])

@@ -16,6 +16,7 @@ from botframework.wire.messages import FimRequest, LoadModel
 from botframework.worker import llama
 from botframework.worker.engine import Engine
 from botframework.worker.residence import Residence
+from botframework.worker.speed import PrefillSpeed
 from support.gguf_factory import tiny_llama, tiny_mamba
 from support.state_blob import positions_in
 
@@ -119,8 +120,7 @@ class Desk:
         load = load_of(path)
         self.chance = chance
         self.engine = Engine(load, lambda _: True)
-        self.engine.prefill_tokens_per_s = SPEED
-        del self.engine.__dict__["budget"]
+        self.engine.lane("fim").speed = PrefillSpeed(SPEED, N_UBATCH)
         self.residence = Residence(self.engine, load)
         self.residence.open_snapshots(1, str(folder), 10_000_000)
         self.lane = self.engine.lane("fim")

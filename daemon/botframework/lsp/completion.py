@@ -118,7 +118,7 @@ class Completion:
         """Give up and forget everything about a document."""
         desk = self._desks.pop(uri, None)
         if desk is not None:
-            desk.close()
+            desk.stop()
         self._suggestions.forget(uri)
         self._acceptance.closed(uri)
 
@@ -244,6 +244,9 @@ class Completion:
             wait_s = self._rhythm.wait_s() if debounce_ms is None else debounce_ms / 1_000
             if wait_s:
                 await asyncio.sleep(wait_s)
+            found = self._suggestions.find(desk.uri, question.spot)
+            if found is not None and found.draft.text:
+                return found, "joined"  # It ended between the question and now.
         request = ghost_request(
             desk.uri, question.before, question.after, settings, is_invoked=question.standards.is_invoked
         )

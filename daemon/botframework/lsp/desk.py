@@ -70,7 +70,6 @@ class Desk:
         """Where the prefetch begins that runs, is due, or has failed."""
         self._way: tuple[Base, str] | None = None
         """The suggestion on the screen, at whose end the prefetch begins."""
-        self._is_closed = False
 
     # --- the client's request -----------------------------------------------------------------------------------------
 
@@ -131,7 +130,7 @@ class Desk:
         self._run = run
 
     def _ended(self, run: Run) -> None:
-        if run.draft is not None and not self._is_closed:
+        if run.draft is not None:
             self._suggestions.put(self.uri, run.draft)
         if run is self._run:
             self._run = None
@@ -181,16 +180,15 @@ class Desk:
 
     # --- ahead of the client ------------------------------------------------------------------------------------------
 
-    def prefill(self, request: FimRequest) -> bool:
-        """Have a prompt read; the newest wins. False: nobody can read it now."""
+    def prefill(self, request: FimRequest) -> None:
+        """Have a prompt read, if anybody can read it now; the newest wins."""
         if self._prefill is not None and _same_text(self._prefill[0], request):
-            return True
+            return
         self.drop_prefill()
         try:
             self._prefill = request, self._house.require_router().complete(request)
         except BotframeworkError as error:
             logger.debug("not read ahead: %s", type(error).__name__)
-        return self._prefill is not None
 
     def drop_prefill(self) -> None:
         """It leads nowhere any more."""
@@ -250,11 +248,6 @@ class Desk:
         self._set_run(None)
         self.drop_prefill()
         self.drop_prefetch()
-
-    def close(self) -> None:
-        """The document is closed."""
-        self._is_closed = True
-        self.stop()
 
 
 def _same_text(one: FimRequest, other: FimRequest) -> bool:

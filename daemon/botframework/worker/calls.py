@@ -124,6 +124,7 @@ class Calls:
 
     @staticmethod
     def _observe(lane: Lane, took: float, tokens: int) -> None:
+        lane.speed.observe(tokens, took)
         n_threads = lane.governor.observe(took, tokens)
         if n_threads is not None:
             lane.context.set_threads(n_threads)

@@ -18,6 +18,7 @@ from botframework.worker import fim, llama, window
 from botframework.worker.chat import ChatFormatter
 from botframework.worker.healing import VocabularyIndex
 from botframework.worker.sessions import SessionPool
+from botframework.worker.speed import PrefillSpeed
 from botframework.worker.threads import ThreadGovernor
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Lane:
     chunk: int
     """Prompt tokens of one micro-batch."""
     governor: ThreadGovernor
+    speed: PrefillSpeed
 
     def sessions(self, connection: int) -> list[wire.SessionInfo]:
         """A connection's sessions that have cells here."""
@@ -141,6 +143,7 @@ class Engine:
                 ),
                 self._chunk(name, n_ubatch),
                 ThreadGovernor(self.n_threads),
+                PrefillSpeed(self.prefill_tokens_per_s, n_ubatch),
             )
         return self._lanes[name]
 
@@ -198,9 +201,9 @@ class Engine:
         metadata = {key: value for key in fim.METADATA_KEYS if (value := self.model.metadata(key)) is not None}
         return fim.pick_layout(self.fim_tokens, self._load.fim_order, self._load.fim_typed, metadata)
 
-    @functools.cached_property
+    @property
     def budget(self) -> window.Budget:
-        """How much text a completion's prompt may have on this machine.
+        """How much text a completion's prompt may have on this machine, as fast as it is now.
 
         Raises
         ------
@@ -211,7 +214,7 @@ class Engine:
         limit = lane.pool.sequence_limit
         # Two windows have room in the cells, so that the next one can be read beside the one in use.
         both = max(lane.context.n_cells // 2, min(limit, window.SMALLEST_LIMIT))
-        return window.budget(min(limit, both), self.prefill_tokens_per_s)
+        return window.budget(min(limit, both), lane.speed.tokens_per_s)
 
     def tokenize(self, text: str) -> list[int]:
         """Tokens of a part of a file: no special ones, no BOS, and no space that the tokenizer puts in front."""
@@ -276,6 +279,7 @@ class Engine:
         # The fastest counts: another process may take the cores for a moment, and windows are sized once.
         seconds = min(_times_s(read_again, start=0))
         self.prefill_tokens_per_s = len(chunk) / seconds
+        lane.speed = PrefillSpeed(self.prefill_tokens_per_s, lane.chunk)
         self.can_cut_tail = lane.pool.can_cut = context.cut(0, 1) and context.end_of(0) == 1
         context.forget(0)
         log.info("measured %s tokens/s by threads, prefill %.0f tokens/s", rates, self.prefill_tokens_per_s)

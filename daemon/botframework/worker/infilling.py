@@ -70,7 +70,7 @@ class Infilling:
     """Lays out prompts. Used by the scheduling thread only."""
 
     def __init__(
-        self, layout: Layout, budget: Budget, index: VocabularyIndex, tokenize: Callable[[str], list[int]]
+        self, layout: Layout, budget: Callable[[], Budget], index: VocabularyIndex, tokenize: Callable[[str], list[int]]
     ) -> None:
         """Make it for a model.
 
@@ -79,14 +79,14 @@ class Infilling:
         layout
             How the model is asked.
         budget
-            How much text this machine reads in good time.
+            Tells how much text this machine reads in good time now.
         index
             Of the model's vocabulary.
         tokenize
             Turns text into tokens without reading special tokens out of it, without BOS and without a space in front.
         """
         self.layout = layout
-        self.budget = budget
+        self._budget = budget
         self._index = index
         self._tokenize = tokenize
         self._sessions: OrderedDict[Owner, FimSession] = OrderedDict()
@@ -151,7 +151,7 @@ class Infilling:
         session = self._sessions.get(owner)
         if session is None or session.request is None or session.plan is None:
             return None
-        if not session.plan.window.is_short and session.plan.typed < min(REANCHOR_TOKENS, self.budget.middle):
+        if not session.plan.window.is_short and session.plan.typed < min(REANCHOR_TOKENS, self._budget().middle):
             return None
         prefix, rest = _texts(session.request)
         laid = self._full(prefix, rest, session.window)
@@ -179,13 +179,13 @@ class Infilling:
         if window is None or window.middle(prefix, rest, before) is None:
             return None
         plan = self._lay_out(window, prefix, rest, before, heal=heal)
-        return plan if plan.typed <= self.budget.middle else None
+        return plan if plan.typed <= self._budget().middle else None
 
     def _in_new_window(
         self, window: Window | None, prefix: str, rest: str, cached: Sequence[int], *, heal: bool
     ) -> Plan:
         """The largest window that can be read in the time after which an answer feels late."""
-        budget = self.budget
+        budget = self._budget()
         if cached:
             for sizes, is_short in (
                 (budget.full, False),
@@ -199,13 +199,13 @@ class Infilling:
         return self._lay_out(laid, prefix, rest, heal=heal)
 
     def _full(self, prefix: str, rest: str, keep: Window | None) -> Window:
-        return self._lay(prefix, rest, self.budget.full, keep)
+        return self._lay(prefix, rest, self._budget().full, keep)
 
     def _lay(
         self, prefix: str, rest: str, sizes: windows.Sizes, keep: Window | None, *, is_short: bool = False
     ) -> Window:
         return windows.lay(
-            prefix, rest, sizes, self._plain, middle_tokens=self.budget.middle, is_short=is_short, keep=keep
+            prefix, rest, sizes, self._plain, middle_tokens=self._budget().middle, is_short=is_short, keep=keep
         )
 
     def _lay_out(self, window: Window, prefix: str, rest: str, before: str = "", *, heal: bool) -> Plan:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from botframework.worker.engine import Engine
     from botframework.worker.scheduler import Scheduler
 
+Question = wire.ListSessions | wire.CloseSession | wire.ClearSessions | wire.Inspect
+
 log = logging.getLogger(__name__)
 
 MAX_UNANSWERED = 64
@@ -185,37 +187,25 @@ class Worker:
             return ServerBusy("too many requests are waiting", retryAfterMs=RETRY_AFTER_MS)
         return None
 
-    def _question(
-        self, client: ClientLink, question: wire.ListSessions | wire.CloseSession | wire.ClearSessions | wire.Inspect
-    ) -> None:
+    def _question(self, client: ClientLink, question: Question) -> None:
         scheduler, number = self._scheduler, question.id
         if scheduler is None:
-            if isinstance(question, wire.Inspect):
-                client.send(wire.Inspection(id=number, found=False))
-            else:
-                client.send(wire.Sessions(id=number, sessions=()))
+            is_inspect = isinstance(question, wire.Inspect)
+            client.send(
+                wire.Inspection(id=number, found=False) if is_inspect else wire.Sessions(id=number, sessions=())
+            )
             return
         if len(client.questions) >= MAX_UNANSWERED_PER_CLIENT:
             busy = ServerBusy("too many questions are waiting", retryAfterMs=RETRY_AFTER_MS)
             client.refuse(wire.Failure(id=number, kind=type(busy).__name__, message=busy.message, data=busy.data))
             return
         client.questions.append(number)
-
-        def answer() -> None:
-            client.questions.popleft()
-            match question:
-                case wire.Inspect(session=name):
-                    client.send(scheduler.inspect(client, number, name))
-                    return
-                case wire.CloseSession(session=name):
-                    scheduler.close_session(client, name)
-                case wire.ClearSessions():
-                    scheduler.clear_sessions(client)
-                case wire.ListSessions():
-                    pass
-            client.send(wire.Sessions(id=number, sessions=scheduler.sessions(client)))
-
-        scheduler.post(answer)
+        if isinstance(question, wire.CloseSession | wire.ClearSessions):
+            # Here, because a chat that is being prepared is not with the scheduler yet.
+            for job in list(client.jobs.values()):
+                if isinstance(question, wire.ClearSessions) or job.request.session == question.session:
+                    scheduler.cancel(job)
+        scheduler.post(lambda: _answer(scheduler, client, question))
 
     def _stats(self, client: ClientLink, number: int) -> wire.Stats:
         figures = self._scheduler.figures(client) if self._scheduler is not None else Figures()
@@ -255,6 +245,22 @@ class Worker:
         self._clients.broadcast(self._outcome, then_end=True)
         while True:  # The link thread ends the process with the last connection.
             time.sleep(60)
+
+
+def _answer(scheduler: Scheduler, client: ClientLink, question: Question) -> None:
+    """Answer a question about sessions; in the scheduling thread."""
+    client.questions.popleft()
+    match question:
+        case wire.Inspect(session=name):
+            client.send(scheduler.inspect(client, question.id, name))
+            return
+        case wire.CloseSession(session=name):
+            scheduler.close_session(client, name)
+        case wire.ClearSessions():
+            scheduler.clear_sessions(client)
+        case wire.ListSessions():
+            pass
+    client.send(wire.Sessions(id=question.id, sessions=scheduler.sessions(client)))
 
 
 def _prepare_chat(job: Job, request: wire.ChatRequest, engine: Engine, scheduler: Scheduler) -> None:

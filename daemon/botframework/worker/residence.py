@@ -56,7 +56,9 @@ class Residence:
         self._load = load
         self.vocabulary = engine.vocabulary
         self._infilling = (
-            Infilling(engine.layout, engine.budget, engine.vocabulary, engine.tokenize) if engine.can_infill else None
+            Infilling(engine.layout, lambda: engine.budget, engine.vocabulary, engine.tokenize)
+            if engine.can_infill
+            else None
         )
         self._parked = ParkedStates(load.parked_bytes)
         self._writer = SnapshotWriter()

@@ -373,8 +373,9 @@ class Scheduler:
         """How many prompt tokens to read at once."""
         now = time.monotonic()
         size = lane.chunk
-        is_typed = not job.is_fim and now - self._completed_at < TYPING_S
-        if is_typed or (job.is_fim and not job.yields and now < self._cautious_until):
+        waits_for_typing = job.yields or not job.is_fim
+        is_typing = now - self._completed_at < TYPING_S if waits_for_typing else now < self._cautious_until
+        if is_typing:
             size = min(size, YIELDING_CHUNK)
         if not lane.pool.can_cut and job.plan is not None and start < job.plan.fixed - 1:
             # To make a checkpoint there, one short: behind it there is always a token to be read for its logits.

@@ -207,6 +207,9 @@ def replay_peer(trace: Trace, server: Server, progress: Callable[[], None] = lam
         if not llama_vscode.asks(text, key.cursor):
             continue
         got = server.infill(llama_vscode.infill_request(text, key.cursor, LINE_TOKENS))
-        answers.append(Answer(key.kind, got.first_ms, got.total_ms, got.evaluated, generated=got.generated))
+        prompt = got.evaluated + got.cached
+        answers.append(
+            Answer(key.kind, got.first_ms, got.total_ms, got.evaluated, prompt=prompt, generated=got.generated)
+        )
         progress()
     return answers

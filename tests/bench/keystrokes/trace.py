@@ -157,12 +157,12 @@ def _stretch(source: random.Random, document: _Document, number: int, count: int
     keys: list[Key] = []
     while len(keys) < count and (stroke := gap.retyping.next_stroke()) is not None:
         edit = Edit(gap.start + stroke.edit.start, gap.start + stroke.edit.end, stroke.edit.text)
-        keys.append(Key(number, stroke.kind, edit, gap.start + stroke.cursor, _interval(source)))
+        keys.append(Key(number, stroke.kind, edit, gap.start + stroke.cursor, interval(source)))
         document.moved(gap.start, len(edit.text) - (edit.end - edit.start))
     return keys
 
 
-def _interval(source: random.Random) -> int:
+def interval(source: random.Random) -> int:
     """Milliseconds between two keys."""
     if source.random() < PAUSE_SHARE:
         return source.randint(*PAUSE_MS)
