@@ -148,7 +148,9 @@ async def test_sessions_are_listed_and_closed(home: Path, models: Any) -> None:
         closed = await client.request("botframework/sessions/close", {"session": "doc"})
         again = await client.request("botframework/complete", more)
 
-    assert first["usage"]["evaluatedTokens"] == first["usage"]["promptTokens"]
+    assert first["usage"]["cachedTokens"] == 0
+    # The word that the cursor cuts is generated again, not read.
+    assert first["usage"]["promptTokens"] - 4 <= first["usage"]["evaluatedTokens"] <= first["usage"]["promptTokens"]
     assert 0 < second["usage"]["evaluatedTokens"] <= 5
     ((session,),) = listed.values()
     assert (session["session"], session["context"], session["busy"]) == ("doc", "fim", False)

@@ -152,6 +152,21 @@ class WorkerClient:
         answer = await self.wait_for(lambda m: isinstance(m, wire.Sessions) and m.id == number)
         return {session.session: session for session in answer.sessions}
 
+    async def inspect(self, session: str) -> wire.Inspection:
+        """How a session's last completion was asked."""
+        number = next(self._ids)
+        self.send(wire.Inspect(id=number, session=session))
+        answer = await self.wait_for(lambda m: isinstance(m, wire.Inspection) and m.id == number)
+        assert isinstance(answer, wire.Inspection)
+        return answer
+
+    async def read_more_than(self, tokens: int, seconds: float = PATIENCE_S) -> wire.Stats:
+        """Wait until the worker has read more prompt tokens than so many since its start."""
+        async with asyncio.timeout(seconds):
+            while (now := await self.stats()).prompt_tokens_read <= tokens:
+                pass
+        return now
+
 
 class WorkerProcess:
     """A worker started as a daemon starts it."""
