@@ -14,11 +14,14 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 # What needs neither a daemon nor a worker.
 UNIT := tests/test_errors.py $(wildcard tests/test_bootstrap.py tests/test_config.py tests/test_schemas.py \
-	tests/layers tests/models/test_gguf.py tests/models/test_hardware.py tests/wire \
-	tests/lsp/test_completion.py tests/lsp/test_documents.py tests/lsp/test_framing.py tests/lsp/test_messages.py \
+	tests/bench/test_typing_trace.py tests/layers tests/models/test_gguf.py tests/models/test_hardware.py tests/wire \
+	tests/lsp/test_acceptance.py tests/lsp/test_completion.py tests/lsp/test_documents.py tests/lsp/test_filters.py \
+	tests/lsp/test_framing.py tests/lsp/test_messages.py tests/lsp/test_suggestions.py \
 	tests/manager/test_ledger.py tests/manager/test_load.py \
-	tests/worker/test_fim.py tests/worker/test_plaintext.py tests/worker/test_sampling.py \
-	tests/worker/test_sessions.py tests/worker/test_threads.py tests/worker/test_turns.py)
+	tests/worker/test_endings.py tests/worker/test_fim.py tests/worker/test_healing.py tests/worker/test_infilling.py \
+	tests/worker/test_parked.py tests/worker/test_plaintext.py tests/worker/test_sampling.py \
+	tests/worker/test_sessions.py tests/worker/test_speed.py tests/worker/test_threads.py tests/worker/test_turns.py \
+	tests/worker/test_window.py)
 
 .PHONY: help setup demo test check types unit bench soak schemas fmt clean
 

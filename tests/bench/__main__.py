@@ -17,6 +17,7 @@ from rich.console import Console
 
 from bench import busy, cancel, decode, frames, start
 from bench.keystrokes import accepting, beside_chat, restart, typing_session
+from bench.quality import comparison
 from bench.report import Report, markdown, show
 from bench.setting import CACHE, EMBEDDED, Setting
 from support.gguf_factory import qwen_shape
@@ -33,6 +34,7 @@ BENCHES = {
     "h": beside_chat.measure,
     "i": restart.measure,
     "j": accepting.measure,
+    "q": comparison.measure,
 }
 
 
@@ -57,9 +59,11 @@ def pick_model(choice: str, console: Console) -> tuple[Path, str]:
 def main() -> int:
     """Measure and print; the exit code says nothing about promises, which depend on the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j; all if none")
+    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j q; all if none")
     parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
     parser.add_argument("--model", default="qwen", help="qwen (the default), embedded, or a GGUF file")
+    parser.add_argument("--corpus", type=Path, help="(q): the embedded model's corpus, for its held-out files")
+    parser.add_argument("--holes", type=int, default=0, help="(q): how many")
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
     chosen = [letter for letter in BENCHES if not options.letters or letter in options.letters]
@@ -69,8 +73,9 @@ def main() -> int:
         os.environ["XDG_CACHE_HOME"] = f"{runtime}/cache"
         # Both servers of (a) start from bytecode, as installed programs do.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        model, name = pick_model(options.model, console)
-        setting = Setting(model, name, options.quick)
+        # Only (q) asks a model that was trained; nothing is made for it.
+        model, name = pick_model("embedded" if chosen == ["q"] else options.model, console)
+        setting = Setting(model, name, options.quick, options.corpus, options.holes)
         console.print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}\n")
         reports: list[Report] = []
         for letter in chosen:

@@ -29,6 +29,10 @@ class Setting:
     model_name: str
     quick: bool = False
     """A tenth of the repetitions: to see that the benchmark works, not what it says."""
+    corpus: Path | None = None
+    """Where ``packaging/embedded_model/corpus.py`` put its files; None takes others that the model has not seen."""
+    holes: int = 0
+    """How many for (q); 0 takes its own number."""
 
     def times(self, count: int) -> int:
         """How often to repeat."""

@@ -33,7 +33,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "lsprotocol": ("lsp/",),
     "cattrs": ("lsp/",),
     "attrs": ("lsp/",),
-    "llama_cpp": ("worker/",),
+    "llama_cpp": ("worker/llama/",),
     "llguidance": ("worker/",),
     "numpy": ("worker/",),
     "jinja2": ("worker/template.py",),

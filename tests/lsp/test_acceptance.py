@@ -16,7 +16,7 @@ from botframework.lsp.messages import (
     ItemCommand,
     ShownItem,
 )
-from botframework.lsp.suggestions import Base, Spot
+from botframework.lsp.suggestions import MAX_SUGGESTIONS, Base, Spot
 from support.ghost_editor import GhostEditor
 
 if TYPE_CHECKING:
@@ -137,6 +137,15 @@ def test_unknown_and_forgotten_suggestions(monkeypatch: pytest.MonkeyPatch) -> N
     assert (tally.shown, tally.accepted, len(known._sent)) == (10, 0, 3)
     known.accepted("7")
     assert tally.accepted == 1
+
+
+def test_what_can_be_shown_again_counts_once() -> None:
+    """However many suggestions come between, as long as the first of them is known."""
+    known, tally = counter()
+    base = Base.of(Spot.of("x = ", ""))
+    for number in [*range(MAX_SUGGESTIONS), 0]:
+        known.sent("a", str(number), base, TEXT)
+    assert tally.shown == MAX_SUGGESTIONS
 
 
 def test_a_closed_document_infers_nothing() -> None:

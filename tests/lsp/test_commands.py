@@ -102,7 +102,7 @@ async def test_inspect_says_why_nothing_was_shown(fake: Fake) -> None:
 
 
 async def test_inspect_of_what_was_not_asked(fake: Fake) -> None:
-    """An open document without a request has no reason but that; one that is not open is an error."""
+    """An open document without a request has no reason but that; one that is not followed is an error."""
     async with fake() as client:
         await ready(client)
         await client.open(URI, "")

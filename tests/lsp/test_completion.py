@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from botframework.lsp.asking import document_session, is_one_line
-from support.lsp_client import LspClient, LspError
+from support.lsp_client import LspClient, LspError, inline_params
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +129,24 @@ async def test_the_newest_request_wins(fake: Fake, journal: Journal) -> None:
         assert (await client.result(other))["items"][0]["insertText"] == "0 1"
         events = [entry["event"] for entry in journal()]
         assert events.count("cancel") == events.count("request") - 2 > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"position": {"line": -1, "character": 0}}, "/position: line should be in range"),
+        ({"context": {"triggerKind": 9}}, "/context/triggerKind: cannot be used"),
+        ({"context": None}, "/context: "),
+    ],
+)
+async def test_a_field_that_cannot_be_used_is_named(fake: Fake, change: dict[str, Any], told: str) -> None:
+    """Whoever writes a client sees at once which one it is."""
+    async with fake() as client:
+        await ready(client, "text=x")
+        with pytest.raises(LspError) as error:
+            await client.request("textDocument/inlineCompletion", inline_params(URI, 0, 6) | change)
+        assert error.value.code == -32602
+        assert told in str(error.value)
 
 
 async def test_a_cancelled_request_says_so(fake: Fake) -> None:

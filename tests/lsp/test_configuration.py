@@ -101,6 +101,22 @@ async def test_odd_answers_change_nothing(fake: Fake, journal: Journal, answer: 
         assert await client.leave() == 0
 
 
+async def test_without_an_answer_the_settings_stay(fake: Fake, journal: Journal) -> None:
+    """A client that refuses to tell has not said that everything is at its default again."""
+    async with fake() as client:
+        client.configuration = {"completion": {"maxTokens": 19}, "sessions": {"snapshots": False}}
+        await ready(client, ASKS)
+        await client.until_journal(lambda: any(entry["event"] == "update" for entry in journal()))
+        client.silent = True
+        await client.notify("workspace/didChangeConfiguration", {"settings": None})
+        ask = "workspace/configuration"
+        await client.until(lambda: sum(message.get("method") == ask for message in client.messages) == 2)
+        number = [message["id"] for message in client.messages if message.get("method") == ask][-1]
+        await client.send({"jsonrpc": "2.0", "id": number, "error": {"code": -32603, "message": "not now"}})
+        assert await max_tokens(client, journal) == 19
+        assert not any(entry["snapshots"] for entry in journal() if entry["event"] == "update")
+
+
 async def test_problems_at_the_start_are_logged_at_once(fake: Fake) -> None:
     """A client that never comes as far as initialize is not told, but who looks at the log is."""
     async with fake("--set", "completion.maxTokns=5") as client:

@@ -68,12 +68,53 @@ async def test_no_reading_ahead_when_it_is_off() -> None:
     assert paused.router.prefills == []
 
 
+async def test_keys_that_come_faster_than_they_are_read() -> None:
+    """The worker gets a few of them to read ahead and then the newest; a request in between makes that needless."""
+    for asks in (False, True):
+        editor = GhostEditor("")
+        await editor.suggestion("z")
+        editor.router.reads_at_once = False
+        editor.router.keeps_cancelled = True
+        for _ in range(50):
+            editor.type("a")
+        if asks:
+            editor.ask()
+            await editor.asked(2)
+        before = len(editor.router.prefills)
+        for spoken in list(editor.router.prefills):
+            spoken.end(finish_reason="cancelled")
+        await settled()
+
+        assert before == desks.MAX_READING
+        newest = [spoken.request.prefix for spoken in editor.router.prefills[before:]]
+        assert newest == ([] if asks else ["a" * 50])
+        editor.close()
+
+
+async def test_what_was_read_is_not_kept() -> None:
+    """A thousand documents that were edited once do not keep a thousand copies of their text."""
+    editor = GhostEditor("x" * 50_000)
+    await editor.suggestion("z")
+    editor.type("a")
+    assert len(editor.router.prefills) == 1
+    await settled()
+    desk = editor.completion._desks[editor.uri]
+    assert (desk._prefill, desk._reading, desk._run, desk._to_read) == (None, set(), None, None)
+
+
+async def settled() -> None:
+    """Let everything that can go on go on."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def test_a_client_that_only_edits_costs_nothing() -> None:
     """After some dozens of keys without a question nothing is read ahead, until somebody asks."""
     editor = GhostEditor("x = 1\n")
     await editor.suggestion("z")
     for _ in range(200):
         editor.type("a")
+        await settled()
     assert len(editor.router.prefills) == 64
     await editor.suggestion("z")
     editor.type("b")
@@ -238,6 +279,22 @@ def test_the_wait_has_an_end() -> None:
     assert rhythm.wait_s() == LONGEST_WAIT_S
 
 
+async def test_what_is_no_key_has_no_rhythm() -> None:
+    """After an accepted suggestion or a paste nobody is in the middle of typing: the answer does not wait."""
+    editor = GhostEditor("x = 1\n", debounce_ms=None)
+    item = await editor.suggestion("value = compute(x)")
+    assert item is not None
+    now = [1_000.0]
+    rhythm = editor.completion._rhythm = Rhythm(lambda: now[0])
+    for key in "ab":
+        now[0] += 0.1
+        editor.type(key)
+    assert rhythm.wait_s() > 0
+    now[0] += 5
+    editor.type(" + another_long_word")
+    assert rhythm.wait_s() == 0
+
+
 async def test_who_asks_with_a_key_does_not_wait() -> None:
     """The setting's wait is for requests that come by themselves, and a newer request ends it."""
     editor = GhostEditor("x = ", debounce_ms=2_000)
@@ -277,6 +334,29 @@ def test_the_cursor_after_an_edit(text: str, inserted: str, cursor: int) -> None
     edit = single_edit(document, [change], None)
     assert edit is not None
     assert (edit.cursor, edit.is_typing) == (cursor, True)
+
+
+@pytest.mark.parametrize(
+    ("texts", "starts", "cursor"),
+    [
+        (["a", "b", "c"], [(0, 1), (0, 2), (0, 3)], 4),
+        (["😀", "b"], [(0, 1), (0, 3)], 3),
+        (["(\r\n", "  ", "x"], [(0, 1), (1, 0), (1, 2)], 7),
+        (["a", "b"], [(0, 1), (0, 1)], None),
+        (["a", "b"], [(0, 1), (0, 0)], None),
+        ([], [], None),
+    ],
+)
+def test_keys_that_come_together(texts: list[str], starts: list[tuple[int, int]], cursor: int | None) -> None:
+    """One change for each key in one notification is still typing, if each goes on where the one before ended."""
+    editor = GhostEditor("f\n")
+    places = [types.Range(types.Position(*start), types.Position(*start)) for start in starts]
+    changes = [types.TextDocumentContentChangePartial(*change) for change in zip(places, texts, strict=True)]
+    editor.documents.change(editor.uri, 2, changes)
+    document = editor.documents.get(editor.uri)
+    assert document is not None
+    edit = single_edit(document, changes, None)
+    assert (edit and (edit.cursor, edit.inserted, edit.is_typing)) == (cursor and (cursor, "".join(texts), True))
 
 
 # --- whatever is done -------------------------------------------------------------------------------------------------

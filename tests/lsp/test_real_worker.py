@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.gguf_factory import tiny_llama
-from support.lsp_client import DAEMON, LspClient, LspError, daemon_environment, inline_params, running_daemon
-from support.real_daemon import ready_daemon, status
+from support.lsp_client import (
+    DAEMON,
+    LspClient,
+    LspError,
+    daemon_environment,
+    frame,
+    inline_params,
+    running_daemon,
+)
+from support.real_daemon import Models, ready_daemon, status
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,15 +135,73 @@ async def test_the_next_suggestion_is_computed_while_one_is_read(tmp_path: Path)
         assert shown
         background = (await status(client))["tokensGenerated"]
         deadline = time.monotonic() + 20
-        while (await status(client))["tokensGenerated"] == background:
+        # To its end: a generation that has not said a word yet is not joined but asked again.
+        while (now := await status(client))["tokensGenerated"] == background or now["running"]:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
         await writer.type(shown)
         await writer.ghost()
 
-        assert (await writer.inspected())["source"] in ("prefetched", "joined")
+        assert (await writer.inspected())["source"] == "prefetched"
         now = await status(client)
         assert (now["suggestionsAcceptedToday"], now["suggestionsShownToday"] >= 1) == (1, True)
+
+
+async def test_closing_everything_at_once_frees_every_session(tmp_path: Path) -> None:
+    """An editor that closes a hundred tabs says so in one breath; one that is opened again keeps its session."""
+    model = tiny_llama(tmp_path / "tiny.gguf", n_ctx_train=8_192)
+    options = ("--set", "sessions.snapshots=false", "--set", "completion.prefetch=false")
+    async with ready_daemon(tmp_path, model, *options) as client:
+        writers = [Writer(client, f"file:///{number}.py") for number in range(100)]
+        for writer in writers:
+            await writer.open(CODE)
+            await writer.ghost()
+        before = (await client.request("botframework/sessions/list"))["sessions"]
+        await client.raw(
+            b"".join(
+                frame({"jsonrpc": "2.0", "method": "textDocument/didClose", "params": document})
+                for document in ({"textDocument": {"uri": writer.uri}} for writer in writers)
+            )
+        )
+        await writers[-1].open(CODE)
+        deadline = time.monotonic() + 20
+        while len(left := (await client.request("botframework/sessions/list"))["sessions"]) > 1:
+            assert time.monotonic() < deadline, len(left)
+            await asyncio.sleep(0.02)
+
+        assert len(before) == 100
+        assert [session["session"] for session in left] == [writers[-1].uri]
+
+
+async def test_a_burst_of_keys_is_answered(tmp_path: Path) -> None:
+    """A macro writes a hundred characters faster than anything can be read ahead; its last request is answered."""
+    options = ("--set", "completion.prefetch=false", "--set", "completion.maxTokens=8")
+    async with ready_daemon(tmp_path, Models(tmp_path).slow, *options) as client:
+        writer = Writer(client)
+        await writer.open(CODE)
+        await writer.ghost()
+        for _ in range(4):
+            burst = Recorder()
+            typist = Writer(burst, writer.uri)  # type: ignore[arg-type]
+            typist.text, typist.version = writer.text, writer.version
+            for key in "Point(self.x * factor, y)\n" * 4:
+                await typist.type(key)
+            await client.raw(burst.sent)
+            writer.text, writer.version = typist.text, typist.version
+            await writer.ghost()
+            told = await writer.inspected()
+            assert (told["detail"], told["source"]) == ("", "model")
+
+
+class Recorder:
+    """A client that keeps what it would send."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    async def notify(self, method: str, params: Any) -> None:
+        """Keep a notification."""
+        self.sent += frame({"jsonrpc": "2.0", "method": method, "params": params})
 
 
 class Storm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from lsprotocol import types
 
 from botframework.lsp import desk as desks
 from botframework.lsp import joining
+from botframework.lsp.joining import Run
 from botframework.lsp.suggestions import (
     MAX_AGE_S,
     MAX_EMPTY_AGE_S,
@@ -21,8 +23,10 @@ from botframework.lsp.suggestions import (
     Suggestions,
     plain,
 )
+from botframework.wire.messages import FimRequest
 from support.ghost_editor import GhostEditor, only
 
+REQUEST = FimRequest(id=0, prefix="x = ", ghost=True, priority="background")
 LOOP = "for x in y:\n    a(x)\n    b(x)"
 
 
@@ -352,6 +356,61 @@ async def test_what_ends_while_a_request_waits_is_its_answer() -> None:
 
     assert item is not None
     assert (item.insert_text, editor.router.ghosts) == ("value", [])
+
+
+async def test_what_is_left_but_not_worth_showing_is_no_answer() -> None:
+    """Where only closers are left of what is known the model is asked, also after the wait for another key."""
+    for debounce_ms in (0, 5):
+        editor = GhostEditor("", debounce_ms=debounce_ms)
+        await editor.suggestion("print(x)")
+        editor.type("print(x")
+        item = await editor.suggestion(", y)")
+        assert item is not None
+        assert item.insert_text == ", y)"
+
+
+async def test_a_line_that_a_limit_cut_is_written_anew() -> None:
+    """Half a statement is not shown, neither at once nor when the user has come as far as its line."""
+    editor = GhostEditor("")
+    item = await editor.suggestion("first = 1\nsecond = compute(fir", finish_reason="length")
+    assert item is not None
+    assert item.insert_text == "first = 1"
+    editor.accept(item)
+    editor.type("\n")
+    item = await editor.suggestion("second = compute(first)")
+    assert item is not None
+    assert item.insert_text == "second = compute(first)"
+
+
+async def test_a_line_that_a_limit_cut_is_not_joined() -> None:
+    """The same for who types along until the limit comes."""
+    editor = GhostEditor("")
+    editor.ask()
+    spoken = (await editor.asked()).say("a = 1\nb = comp")
+    await editor.until(lambda: _spoken(editor))
+    editor.type("a = 1\n")
+    answer = editor.ask()
+    spoken.end(finish_reason="length")
+    (await editor.asked(2)).end("b = compute()")
+    item = only(await editor.answer(answer))
+
+    assert item is not None
+    assert item.insert_text == "b = compute()"
+
+
+async def test_a_cancel_that_comes_with_a_piece_is_not_lost() -> None:
+    """A request that waits for a prefetch is ended by the next key, though the prefetch speaks at this very moment."""
+    editor = GhostEditor("x = ")
+    run = Run("1", Base.of(Spot.of("x = ", "")), editor.router.complete(REQUEST), is_prefetch=True)
+    waiting = asyncio.ensure_future(run.left_at(Spot.of("x = ", "")))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    run._changed.set()
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 1)
+    run.cancel()
 
 
 # --- prefetch ---------------------------------------------------------------------------------------------------------

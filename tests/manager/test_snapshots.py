@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,6 +155,21 @@ async def test_clear_works_without_a_worker(window: Any) -> None:
     assert await made.router.clear_sessions() == ()
 
     assert list(folder.iterdir()) == []
+
+
+async def test_clear_works_although_the_worker_dies(window: Any) -> None:
+    """Nobody waits for a worker that is no more, and what was to be deleted is deleted."""
+    made = window()
+    router = await made.open()
+    folder = Path(made.told()[0][1])
+    (folder / "old").write_bytes(b"x")
+    os.kill(router._supervisor.worker_pid, signal.SIGSTOP)
+    clearing = asyncio.ensure_future(router.clear_sessions())
+    await asyncio.sleep(0)
+    os.kill(router._supervisor.worker_pid, signal.SIGKILL)
+
+    assert await clearing == ()
+    assert not (folder / "old").exists()
 
 
 async def test_clear_follows_no_link(window: Any, tmp_path: Path) -> None:

@@ -487,8 +487,8 @@ def _random_q8(pool: bytes, shape: tuple[int, int], start: int) -> tuple[int, It
 def qwen_shape(path: Path, *, cache: Path, n_layers: int = 24, seed: int = 1, sureness: float = QWEN_SURENESS) -> Path:
     """Write a model with the shape, the tokenizer and the Q8_0 size of Qwen2.5-Coder-0.5B, and random weights.
 
-    Costs about as much to run as the real one (its text is noise). Takes seconds and 530 MB of disk. ``sureness`` scales
-    the logits: with small ones no candidate is likely, and llama.cpp's infill sampler ends every answer at once.
+    Costs about as much to run as the real one (its text is noise). Takes seconds and 530 MB of disk. ``sureness``
+    scales the logits: with small ones no candidate is likely, and llama.cpp's infill sampler ends every answer at once.
     """
     d, n_heads, n_kv_heads, ffn = 896, 14, 2, 4864
     words = _qwen_vocabulary(cache)

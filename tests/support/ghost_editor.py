@@ -30,8 +30,9 @@ DEADLINE_S = 10.0
 class Spoken:
     """One generation; the test says what it says."""
 
-    def __init__(self, request: FimRequest) -> None:
+    def __init__(self, request: FimRequest, *, goes_on: bool = False) -> None:
         self.request = request
+        self._goes_on = goes_on
         self.is_cancelled = False
         self._pieces: asyncio.Queue[Token | None] = asyncio.Queue()
         self._end: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
@@ -82,7 +83,8 @@ class Spoken:
         """Nobody wants it."""
         if not self._end.done():
             self.is_cancelled = True
-            self.end(finish_reason="cancelled")
+            if not self._goes_on:
+                self.end(finish_reason="cancelled")
 
 
 class SpokenRouter:
@@ -94,6 +96,8 @@ class SpokenRouter:
         """Raised instead of an answer."""
         self.reads_at_once = True
         """Prompts that are only read are read at once."""
+        self.keeps_cancelled = False
+        """What is cancelled ends only when the test says so, as in a worker that is in the middle of something."""
         self.most_running = 0
         """Generations of one document at the same time, without those in the background and cancelled ones."""
 
@@ -101,7 +105,7 @@ class SpokenRouter:
         """Begin a generation."""
         if self.error is not None:
             raise self.error
-        made = Spoken(request)
+        made = Spoken(request, goes_on=self.keeps_cancelled)
         self.asked.append(made)
         running = [one for one in self.asked if one.is_running and one.request.priority != "background"]
         self.most_running = max(self.most_running, len(running))

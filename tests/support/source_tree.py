@@ -16,7 +16,7 @@ class Module:
     """One module of the package."""
 
     path: Path
-    """Relative to the package, as in ``worker/llama.py``."""
+    """Relative to the package, as in ``worker/llama/vocab.py``."""
     tree: ast.Module
 
     @property

@@ -152,6 +152,13 @@ class WorkerClient:
         answer = await self.wait_for(lambda m: isinstance(m, wire.Sessions) and m.id == number)
         return {session.session: session for session in answer.sessions}
 
+    async def clear(self) -> dict[str, wire.SessionInfo]:
+        """Forget all sessions and their snapshots; what is left."""
+        number = next(self._ids)
+        self.send(wire.ClearSessions(id=number))
+        answer = await self.wait_for(lambda m: isinstance(m, wire.Sessions) and m.id == number)
+        return {session.session: session for session in answer.sessions}
+
     async def inspect(self, session: str) -> wire.Inspection:
         """How a session's last completion was asked."""
         number = next(self._ids)

@@ -148,6 +148,35 @@ def test_a_long_middle_is_anchored_anew_in_a_pause() -> None:
     assert plan.window.head.endswith(editor.before[-100:])
 
 
+@given(
+    before=st.text(alphabet="ab \n(", max_size=3_000),
+    after=st.text(alphabet="ab \n)", max_size=1_500),
+    typed=st.text(alphabet="ab \n", max_size=600),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_pause_lays_a_window_anew_once(before: str, after: str, typed: str) -> None:
+    """However long nobody types, what was laid anew is good until the next key."""
+    editor = Editor(make(), before, after)
+    editor.ask()
+    editor.type(typed)
+    editor.pause()
+
+    assert editor.pause() is None
+
+
+def test_an_anchor_that_cannot_come_nearer_stays() -> None:
+    """In a line too long for its middle, pauses do not read the same window again and again."""
+    editor = Editor(make(), source(80) + "x = '" + "ab" * 400, source(80, seed=2))
+    editor.ask()
+    editor.pause()
+    moved = 0
+    for _ in range(40):
+        editor.type("c")
+        moved += editor.pause() is not None
+
+    assert moved <= 1
+
+
 def test_a_middle_never_outgrows_its_room() -> None:
     """Somebody who types without any pause is asked to wait at last, for a short prompt."""
     editor = Editor(make(), source(80), source(80, seed=2))

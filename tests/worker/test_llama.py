@@ -89,6 +89,16 @@ def test_a_batch_too_large_is_refused(context: llama.Context) -> None:
         context.decode_rows([])
 
 
+def test_a_batch_is_no_larger_than_the_context(model: llama.Model) -> None:
+    """llama.cpp ends the process for a batch beyond its context: there is none, whatever was asked for."""
+    context = make_context(model, n_ubatch=1_024, n_ctx=256)
+
+    assert context.n_batch == context.n_cells == 256
+    assert context.decode_chunk(0, 0, [1] * 256, output=True) is llama.DecodeStatus.DONE
+    with pytest.raises(ValueError, match="1 to 256 tokens, not 257"):
+        context.decode_chunk(0, 0, [1] * 257, output=True)
+
+
 def test_logits_that_do_not_exist_are_refused(context: llama.Context) -> None:
     """Sampling from a row that was not marked as output raises instead of reading a null pointer."""
     context.decode_chunk(0, 0, [1, 2, 3], output=True)

@@ -56,3 +56,20 @@ def test_the_best_level_goes_first_and_the_last_one_goes_on() -> None:
 
     assert turns.level({2}) == 2
     assert 5 <= chosen.count(2) <= 10
+
+
+def test_a_step_that_was_given_up_counts_for_nothing() -> None:
+    """A level whose steps are all ended early waits as if it had had none, and gets one that nobody may end."""
+    clock = Clock()
+    turns = Turns(clock)
+    steps = 0
+    while not turns.is_overdue:
+        assert turns.level({2}) == 2
+        turns.got_nothing()
+        assert turns.level({0, 2}) == 0
+        clock.now += STARVATION_S / 10
+        steps += 1
+        turns.level({0, 2})
+
+    assert 9 <= steps <= 12
+    assert turns.level({0, 2}) == 0

@@ -249,3 +249,31 @@ def test_a_context_without_room_is_refused() -> None:
     """Below 256 tokens there is no window worth a prompt, and the message says so."""
     with pytest.raises(ContextOverflow, match="256"):
         budget(255, 1_000)
+
+
+@pytest.mark.parametrize("row", ["\n", "0, ", "    0, 0, 0,\n"])
+def test_text_that_repeats_costs_no_more(row: str) -> None:
+    """A head that stands at every line of a table is not looked for at each of them, key by key."""
+    before, after = row * (60_000 // len(row)), "\nend\n"
+    laid = window(before, after, Sizes(806, 268))
+    middle = ""
+    started = time.process_time()
+    for typed in ("x", "xy", "x" + row, "x" + row * 2, "z" + row * 40):
+        found = laid.middle(before + typed, after, middle)
+        assert found is not None
+        assert (before + typed).endswith(laid.head + found)
+        middle = found
+
+    assert time.process_time() - started < 0.02
+
+
+def test_a_long_suffix_gives_way_to_the_text_before_it() -> None:
+    """What the suffix got when the cursor stood at the top of the file is not kept from the head for ever."""
+    laid = window("import this\n", FILE)
+    assert len(laid.suffix_tokens) > SIZES.suffix * 2
+    grown = window("import this\n" + FILE, FILE, keep=laid)
+
+    assert len(grown.head_tokens) >= SIZES.head * 3 // 4
+    assert len(grown.head_tokens) + len(grown.suffix_tokens) <= SIZES.total
+    small = window("import this\nimport that\n", FILE, keep=laid)
+    assert small.suffix == laid.suffix or len(small.head_tokens) + len(small.suffix_tokens) <= SIZES.total

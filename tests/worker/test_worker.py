@@ -351,11 +351,12 @@ async def test_a_worker_that_was_stopped_does_not_hang(runtime_dir: Path, tiny_m
 
 ASSERTING = """
 import ctypes
+from llama_cpp import llama_cpp as lib
 from botframework.worker import llama
 really_decode = llama.Context.decode_chunk
 def decode_chunk(self, sequence, start, tokens, *, output):
     if len(tokens) == 9:
-        llama.lib._lib.ggml_abort(b"some.cpp", 7, b"the cache is a lie")
+        lib._lib.ggml_abort(b"some.cpp", 7, b"the cache is a lie")
     return really_decode(self, sequence, start, tokens, output=output)
 llama.Context.decode_chunk = decode_chunk
 """

@@ -11,14 +11,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botframework.lsp.suggestions import plain
+from botframework.lsp.suggestions import MAX_SUGGESTIONS, plain
 
 if TYPE_CHECKING:
     from botframework.lsp.pulse import Tally
     from botframework.lsp.suggestions import Base, Spot
 
-MAX_REMEMBERED = 256
-"""Suggestions whose acceptance may still be told."""
+MAX_REMEMBERED = MAX_SUGGESTIONS
+"""Suggestions whose acceptance may still be told: as many as can be shown again, or one of them would count twice."""
 BURST_CHARS = 8
 """Editors that collect keys for 150 ms send as many as a fast writer types in it; what is longer was not typed."""
 FEWEST_CHARS = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from botframework.errors import BotframeworkError, InvalidParams, ServerBusy
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from botframework.lsp.pulse import Pulse
     from botframework.manager.status import Snapshot
 
+logger = logging.getLogger(__name__)
+
 ANSWER_DEADLINE_S = 5.0
 """A worker answers these between two micro-batches; one that does not is not well."""
 
@@ -39,6 +42,9 @@ class Commands:
         self._documents = documents
         self._visits: dict[str, int] = {}
         """By the URI of an open document."""
+        self._closed: dict[str, None] = {}
+        """Sessions of closed documents of which the worker has not been told yet, oldest first."""
+        self._closing: asyncio.Task[None] | None = None
 
     # --- the daemon ---------------------------------------------------------------------------------------------------
 
@@ -86,7 +92,8 @@ class Commands:
         """How a document's last suggestion was asked, and what became of it."""
         uri = params.text_document.uri
         if self._documents.get(uri) is None:
-            raise InvalidParams("/textDocument/uri: the document is not open", pointer="/textDocument/uri")
+            told = "/textDocument/uri: the document is not open, or too large to be followed"
+            raise InvalidParams(told, pointer="/textDocument/uri")
         outcome = self._completion.last_outcome(uri)
         try:
             router = await self._house.router_when_there()
@@ -133,9 +140,33 @@ class Commands:
         if self._documents.get(uri) is not None:
             self._visits[uri] = self._visits.get(uri, 0) + 1
 
-    def forget(self, uri: str) -> None:
-        """The document was closed."""
+    # --- documents ----------------------------------------------------------------------------------------------------
+
+    def did_open(self, uri: str) -> None:
+        """Begin anew with a document. One that was closed just now, as when its language is changed, goes on."""
         self._visits.pop(uri, None)
+        self._closed.pop(document_session(uri), None)
+
+    def did_close(self, uri: str) -> None:
+        """Forget a document, and free its session soon."""
+        self._visits.pop(uri, None)
+        if self._house.router is not None:
+            self._closed[document_session(uri)] = None
+            if self._closing is None:
+                self._closing = asyncio.create_task(self._close_sessions(), name="closing sessions")
+
+    async def _close_sessions(self) -> None:
+        """One after the other: editors close everything at once, and the worker takes only so many questions."""
+        while self._closed:
+            session = next(iter(self._closed))
+            del self._closed[session]
+            try:
+                await _in_time(self._house.require_router().close_session(session))
+            except BotframeworkError as error:
+                logger.debug("a session was not closed: %s", error)
+            except Exception:
+                logger.exception("a session was not closed, because of a defect")
+        self._closing = None
 
 
 async def _in_time(answer: Coroutine[Any, Any, Answer]) -> Answer:

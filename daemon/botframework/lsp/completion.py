@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from botframework.lsp.protocol import DaemonProtocol
     from botframework.lsp.pulse import Tally
+    from botframework.lsp.suggestions import Draft
 
 logger = logging.getLogger(__name__)
 
@@ -140,8 +141,9 @@ class Completion:
         rest = rest_of_line(place.after)
         self._acceptance.edited(uri, spot, edit.inserted, rest)
         is_coming = desk.edited(spot)
-        if edit.is_typing:
+        if edit.is_key:
             self._rhythm.key()
+        if edit.is_typing:
             desk.line = place.line
         settings = self._house.settings.completion
         if is_coming or not edit.is_typing or self._suggestions.find(uri, spot) is not None:
@@ -197,7 +199,7 @@ class Completion:
             if items or (found.typed == 0 and not question.standards.is_invoked):
                 desk.stop_generating(question.spot)
                 return types.InlineCompletionList(items)
-        return self._inline(desk, desk.take_turn(), question)
+        return self._inline(desk, desk.take_turn(), question, None if found is None else found.draft)
 
     def _refusal(self) -> Reason:
         if self.is_paused:
@@ -206,12 +208,14 @@ class Completion:
             return "disabled"
         return "" if self._house.router is not None else "noModel"
 
-    async def _inline(self, desk: Desk, turn: Turn, question: _Question) -> types.InlineCompletionList:
+    async def _inline(
+        self, desk: Desk, turn: Turn, question: _Question, dropped: Draft | None
+    ) -> types.InlineCompletionList:
         turn.task = asyncio.current_task()
         if turn.is_superseded():
             return _nothing()
         try:
-            found, source = await self._found(desk, question)
+            found, source = await self._found(desk, question, dropped)
             return types.InlineCompletionList(self._conclude(desk, question, found, source))
         except asyncio.CancelledError:
             if turn.is_superseded():
@@ -231,8 +235,11 @@ class Completion:
                 desk.turn = None
         return _nothing()
 
-    async def _found(self, desk: Desk, question: _Question) -> tuple[Found, Source]:
-        """Have the suggestion generated, or wait for the generation that is already writing it."""
+    async def _found(self, desk: Desk, question: _Question, dropped: Draft | None) -> tuple[Found, Source]:
+        """Have the suggestion generated, or wait for the generation that is already writing it.
+
+        ``dropped`` is known, but nothing of it can be shown.
+        """
         run = desk.running(question.spot)
         if run is not None:
             typed = await run.left_at(question.spot)
@@ -245,7 +252,7 @@ class Completion:
             if wait_s:
                 await asyncio.sleep(wait_s)
             found = self._suggestions.find(desk.uri, question.spot)
-            if found is not None and found.draft.text:
+            if found is not None and found.draft.text and found.draft is not dropped:
                 return found, "joined"  # It ended between the question and now.
         request = ghost_request(
             desk.uri, question.before, question.after, settings, is_invoked=question.standards.is_invoked
@@ -313,7 +320,8 @@ class Completion:
         if params.text_document is not None and params.position is not None:
             document = self._documents.get(params.text_document.uri)
             if document is None:
-                raise InvalidParams("/textDocument/uri: the document is not open", pointer="/textDocument/uri")
+                told = "/textDocument/uri: the document is not open, or too large to be followed"
+                raise InvalidParams(told, pointer="/textDocument/uri")
             place = document.place(params.position.line, params.position.character)
             prefix, suffix = place.before, place.after
             fields["session"] = fields["session"] or document_session(params.text_document.uri)

@@ -88,13 +88,18 @@ def _text(problem: config.Problem) -> str:
 
 
 async def ask_client(protocol: DaemonProtocol) -> Any:
-    """Ask for ``workspace/configuration``; None when the client does not tell."""
+    """Ask for ``workspace/configuration``; None when nothing is set there.
+
+    Raises
+    ------
+    BotframeworkError
+        The client does not tell.
+    """
+    params = {"items": [{"section": SECTION}]}
     try:
-        params = {"items": [{"section": SECTION}]}
         answer = await protocol.ask(types.WORKSPACE_CONFIGURATION, params, ASK_DEADLINE_S)
-    except (TimeoutError, BotframeworkError) as error:
-        logger.debug("no workspace/configuration: %s", type(error).__name__)
-        return None
+    except TimeoutError:
+        raise BotframeworkError("the client did not answer workspace/configuration") from None
     return answer[0] if isinstance(answer, list) and answer else None
 
 

@@ -7,6 +7,7 @@ is read ahead, and one generation in the background for the time after the sugge
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,10 @@ JOIN_GRACE_S = 0.1
 """VS Code takes a request back at the key that may be the next character of its answer; the next request follows."""
 PREFETCH_AFTER_S = 0.15
 """After a suggestion was sent: who goes on typing has typed by then, and nobody has read and accepted."""
+
+MAX_READING = 4
+"""Prompts that the worker is reading ahead or has not let go of yet. Keys may come faster than that, in a macro or
+after a stall, and would fill the worker's queue with what nobody wants: beyond it only the newest waits."""
 
 
 class Turn:
@@ -64,6 +69,10 @@ class Desk:
         self._run: Run | None = None
         self._abandoning: asyncio.TimerHandle | None = None
         self._prefill: tuple[FimRequest, GenerationLike] | None = None
+        self._reading: set[asyncio.Task[None]] = set()
+        """One for each prompt that is read ahead, until the worker says that it is done with it."""
+        self._to_read: FimRequest | None = None
+        """The prompt to be read when there is room for it."""
         self._prefetch: Run | None = None
         self._prefetching: asyncio.Task[None] | None = None
         self._next: Base | None = None
@@ -112,7 +121,7 @@ class Desk:
         if self._prefill is not None and not _same_text(self._prefill[0], request):
             self.drop_prefill()
         # A running prefill of this very text goes on: the worker continues where it stands.
-        self._prefill = None
+        self._prefill = self._to_read = None
         run = self._listen(request, base)
         self._set_run(run)
         return run
@@ -185,13 +194,29 @@ class Desk:
         if self._prefill is not None and _same_text(self._prefill[0], request):
             return
         self.drop_prefill()
+        if len(self._reading) >= MAX_READING:
+            self._to_read = request
+            return
         try:
-            self._prefill = request, self._house.require_router().complete(request)
+            generation = self._house.require_router().complete(request)
         except BotframeworkError as error:
             logger.debug("not read ahead: %s", type(error).__name__)
+            return
+        self._prefill = request, generation
+        reading = asyncio.create_task(_until_read(generation), name="reading ahead")
+        self._reading.add(reading)
+        reading.add_done_callback(lambda reading: self._has_read(reading, generation))
+
+    def _has_read(self, reading: asyncio.Task[None], generation: GenerationLike) -> None:
+        self._reading.discard(reading)
+        if self._prefill is not None and self._prefill[1] is generation:
+            self._prefill = None  # Its text is as long as a page of books, and documents may be many.
+        if self._to_read is not None:
+            self.prefill(self._to_read)
 
     def drop_prefill(self) -> None:
         """It leads nowhere any more."""
+        self._to_read = None
         if self._prefill is not None:
             self._prefill[1].cancel()
             self._prefill = None
@@ -248,6 +273,11 @@ class Desk:
         self._set_run(None)
         self.drop_prefill()
         self.drop_prefetch()
+
+
+async def _until_read(generation: GenerationLike) -> None:
+    with contextlib.suppress(BotframeworkError):
+        await generation.result()
 
 
 def _same_text(one: FimRequest, other: FimRequest) -> bool:

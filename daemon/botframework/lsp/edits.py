@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lsprotocol import types
 
+from botframework.lsp.blocks import units
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,6 +26,7 @@ KEY_CHARS = 16
 PAIRS = frozenset(("()", "[]", "{}", "<>", '""', "''", "``"))
 """What editors insert for one key, with the cursor in the middle."""
 
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _ENTER_IN_BRACKETS = re.compile(r"((?:\r\n|\n|\r)[ \t]*)(?:\r\n|\n|\r)[ \t]*")
 
 
@@ -34,12 +37,16 @@ class Edit(NamedTuple):
     """The index in the document where the cursor probably is."""
     inserted: str
     is_typing: bool
+    is_key: bool
+    """So small that a key may have made it: a paste or an accepted suggestion says nothing about the rhythm of keys."""
 
 
 def single_edit(
     document: Document, changes: Sequence[types.TextDocumentContentChangeEvent], last_line: int | None
 ) -> Edit | None:
-    """Understand the changes of one notification; None if they are several or the whole text.
+    """Understand the changes of one notification; None if they are at several places or the whole text.
+
+    Editors that collect the keys of a moment send them as one change each: every one begins where the one before ended.
 
     Parameters
     ----------
@@ -48,14 +55,29 @@ def single_edit(
     last_line
         Where the cursor was last seen.
     """
-    if len(changes) != 1 or not isinstance(changes[0], types.TextDocumentContentChangePartial):
+    first = changes[0] if changes else None
+    if not isinstance(first, types.TextDocumentContentChangePartial):
         return None
-    start, end = changes[0].range.start, changes[0].range.end
-    text = changes[0].text
+    start, end, text = first.range.start, first.range.end, first.text
+    written_to = _behind(start, text)
+    for change in changes[1:]:
+        goes_on = types.Range(written_to, written_to)
+        if not isinstance(change, types.TextDocumentContentChangePartial) or change.range != goes_on:
+            return None
+        text += change.text
+        written_to = _behind(written_to, change.text)
     cursor = min(document.offset(start.line, start.character) + _written(text), len(document))
     is_near = last_line is not None and abs(start.line - last_line) <= NEAR_LINES
     is_small = len(text) <= KEY_CHARS and end.line - start.line <= 1
-    return Edit(cursor, text, is_near or is_small)
+    return Edit(cursor, text, is_near or is_small, is_small)
+
+
+def _behind(position: types.Position, text: str) -> types.Position:
+    """The end of a text that was inserted at a position."""
+    ends = [found.end() for found in _LINE_END.finditer(text)]
+    if not ends:
+        return types.Position(position.line, position.character + units(text))
+    return types.Position(position.line + len(ends), units(text[ends[-1] :]))
 
 
 def _written(text: str) -> int:

@@ -1,7 +1,7 @@
 """Why nothing is shown: the reasons in the order in which they are looked at.
 
-Before the model is asked: ``paused``, ``disabled``, ``notOpen``, ``noModel``. While it answers: ``cancelled``,
-``superseded``, ``failed``. Then the filters of `judge`, in this order; the first that drops a suggestion is the reason.
+Before the model is asked: ``paused``, ``disabled``, ``noModel``. While it answers: ``cancelled``, ``superseded``,
+``failed``. Then the filters of `judge`, in this order; the first that drops a suggestion is the reason.
 
 1. ``cutShort``: when the limit of tokens or time cut the answer inside a line, that line goes, for half a statement
    misleads. The first line stays, since half of it is all there is.
@@ -30,7 +30,6 @@ Reason = Literal[
     "notAsked",
     "paused",
     "disabled",
-    "notOpen",
     "noModel",
     "cancelled",
     "superseded",

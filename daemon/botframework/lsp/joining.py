@@ -95,7 +95,9 @@ class Run:
                 return self._typed_at_end(spot)
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), STALL_S if self.is_prefetch else None)
+                # Not wait_for: in Python 3.11 that swallows a cancel which comes together with the event.
+                async with asyncio.timeout(STALL_S if self.is_prefetch else None):
+                    await self._changed.wait()
             except TimeoutError:
                 return None
         return None
@@ -108,9 +110,7 @@ class Run:
 
     def _typed_at_end(self, spot: Spot) -> int | None:
         typed = self.base.typed_until(spot)
-        if self.draft is None or typed is None or not self.draft.text.startswith(typed):
-            return None
-        return len(typed) if not typed or self.draft.text[len(typed) :].strip() else None
+        return len(typed) if self.draft is not None and typed is not None and self.draft.goes_on(typed) else None
 
     async def _listen(self) -> None:
         try:

@@ -12,6 +12,7 @@ import enum
 import inspect
 import itertools
 import logging
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,9 @@ MAX_ID = 2**63
 """Integer ids are kept as 64-bit numbers."""
 MAX_SHOWN_CHARS = 200
 """Of anything the client sent, when a message repeats it."""
+
+_IN_RANGE = re.compile(r"\w+ should be in range \[[-\d:]+\]")
+"""What lsprotocol says of a number."""
 
 METHOD_NOT_FOUND = -32601
 INTERNAL_ERROR = -32603
@@ -196,7 +200,7 @@ class DaemonProtocol(LanguageServerProtocol):
         except RecursionError:
             raise InvalidParams(f"{method}: parameters are nested too deeply") from None
         except Exception as error:  # noqa: BLE001 - cattrs raises what the hooks of lsprotocol raise
-            raise InvalidParams(f"{method}: {_reason(error)}") from None
+            raise InvalidParams(f"{method} {_reason(error)}") from None
         return handler(structured)
 
     def _cancel(self, request_id: Id) -> None:
@@ -346,10 +350,19 @@ def _id_of(value: dict[str, Any]) -> Id | None:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost reason of cattrs's nested complaints, without the client's text."""
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+    """The innermost of cattrs's nested complaints and the field it is about, without the client's text."""
+    pointer = ""
+    while True:
+        for note in getattr(error, "__notes__", ()):
+            # cattrs's notes are strings that know the name of the attribute or the index in the list.
+            words = str(getattr(note, "name", getattr(note, "index", ""))).split("_")
+            pointer += "/" + words[0] + "".join(word.capitalize() for word in words[1:])
+        if not isinstance(error, BaseExceptionGroup) or not error.exceptions:
+            break
         error = error.exceptions[0]
-    notes = " ".join(getattr(error, "__notes__", ()))
     if isinstance(error, KeyError):
-        return f"{error} is missing"
-    return f"{type(error).__name__} {notes}".strip()[:MAX_SHOWN_CHARS]
+        reason = f"{error} is missing"
+    else:
+        limits = _IN_RANGE.search(str(error))
+        reason = limits[0] if limits is not None else f"cannot be used ({type(error).__name__})"
+    return f"{pointer or '/'}: {reason}"[:MAX_SHOWN_CHARS]

@@ -16,7 +16,6 @@ from pygls.lsp.server import LanguageServer
 
 from botframework import __version__
 from botframework.errors import BotframeworkError
-from botframework.lsp.asking import document_session
 from botframework.lsp.chat import Chat
 from botframework.lsp.commands import Commands
 from botframework.lsp.completion import Completion
@@ -316,6 +315,7 @@ class Daemon:
         item = params.text_document
         self._documents.open(item.uri, item.version, item.text)
         self._completion.did_open(params)
+        self._commands.did_open(item.uri)
 
     def _did_change(self, params: types.DidChangeTextDocumentParams) -> None:
         document = params.text_document
@@ -326,9 +326,7 @@ class Daemon:
         uri = params.text_document.uri
         self._documents.close(uri)
         self._completion.did_close(uri)
-        self._commands.forget(uri)
-        if self._house.router is not None:
-            self._in_background(self._house.router.close_session(document_session(uri)), "closing a session")
+        self._commands.did_close(uri)
 
     def _tell_user(self, text: str) -> None:
         message = {"type": types.MessageType.Error.value, "message": f"botframework: {text}"}

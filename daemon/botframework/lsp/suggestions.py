@@ -95,6 +95,14 @@ class Draft:
     timings: Timings | None
     is_prefetched: bool = False
 
+    def goes_on(self, typed: str) -> bool:
+        """Whether something worth showing is left behind its typed beginning; where nothing is typed, it may be empty.
+
+        A line that a limit cut is not shown, so where only that is left the model has to write it anew.
+        """
+        whole = self.text.rpartition("\n")[0] if self.was_cut and "\n" in self.text else self.text
+        return not typed or (self.text.startswith(typed) and bool(whole[len(typed) :].strip()))
+
 
 class Found(NamedTuple):
     """A draft, and how much of it stands in the document already."""
@@ -107,10 +115,6 @@ class Found(NamedTuple):
     def left(self) -> str:
         """What is still to be written."""
         return self.draft.text[self.typed :]
-
-
-def _goes_on(text: str, typed: str) -> bool:
-    return not typed or (text.startswith(typed) and bool(text[len(typed) :].strip()))
 
 
 class Suggestions:
@@ -151,7 +155,7 @@ class Suggestions:
             if age > MAX_AGE_S or (not draft.text.strip() and age > MAX_EMPTY_AGE_S):
                 del self._drafts[key]
             # Where a draft has nothing left, the model has not been asked yet; where it began, it has.
-            elif draft.base.is_at(before, end) and _goes_on(draft.text, before[end:]):
+            elif draft.base.is_at(before, end) and draft.goes_on(before[end:]):
                 self._drafts.move_to_end(key)
                 return Found(draft, back)
         return None

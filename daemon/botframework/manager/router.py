@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from botframework import config
-from botframework.errors import BotframeworkError, ModelCannotInfill, ModelLoading, WorkerUnavailable
+from botframework.errors import BotframeworkError, ModelCannotInfill, ModelLoading, WorkerCrashed, WorkerUnavailable
 from botframework.manager import snapshots
 from botframework.manager.launch import default_command
 from botframework.manager.status import Problem, Snapshot
@@ -208,9 +208,13 @@ class Router:
     async def clear_sessions(self) -> tuple[SessionInfo, ...]:
         """Forget all of them and delete the workspace's snapshots, also when no worker is there to do it."""
         left: tuple[SessionInfo, ...] = ()
-        if self._supervisor is not None and self._supervisor.worker_pid:
-            left = await self._supervisor.clear_sessions()
-        await asyncio.to_thread(snapshots.delete_all, self._root_uri)
+        try:
+            if self._supervisor is not None and self._supervisor.worker_pid:
+                left = await self._supervisor.clear_sessions()
+        except WorkerCrashed as error:
+            _log.info("sessions were cleared without the worker: %s", error)
+        finally:
+            await asyncio.to_thread(snapshots.delete_all, self._root_uri)
         return left
 
     async def inspect(self, name: str) -> Inspection:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PAUSE_S = 0.4
 """Longer than between two keys of a word: now a prompt of a second may be read that a key would throw away."""
-SAVE_PAUSE_S = 3.0
+SAVE_PAUSE_S = 1.0
 """Writing a state costs some milliseconds of this thread and megabytes of disk: only when somebody thinks."""
 
 

@@ -40,7 +40,7 @@ class Calls:
         self._running: tuple[Job, Lane] | None = None
         """The job whose prompt alone is in the running call."""
         self._can_wait = False
-        """Whether that call may be ended for any completion that arrives, and not only when it is cancelled."""
+        """Whether that call may be ended for who arrives, and not only when it is cancelled."""
 
     def abort(self, job: Job) -> None:
         """End the call that reads a job's prompt, if it is the running one."""
@@ -48,10 +48,12 @@ class Calls:
             if self._running is not None and self._running[0] is job:
                 self._running[1].context.raise_abort()
 
-    def hasten(self) -> None:
-        """End the running call if somebody who has just arrived should not wait for it."""
+    def hasten(self, arrived: Job) -> None:
+        """End the running call if one that has just arrived should not wait for it."""
         with self._lock:
-            if self._running is not None and self._can_wait:
+            if self._running is None or not self._can_wait or arrived.yields:
+                return
+            if self._running[0].yields or arrived.request.priority == "completion":
                 self._running[1].context.raise_abort()
 
     def read(self, job: Job, lane: Lane, chunk: Sequence[int], *, output: bool) -> bool:
@@ -72,7 +74,8 @@ class Calls:
             if job.cancelled:
                 return False
             self._running = (job, lane)
-            self._can_wait = job.yields or (not job.is_fim and len(chunk) <= YIELDING_CHUNK)
+            is_small = len(chunk) <= YIELDING_CHUNK
+            self._can_wait = job.yields or (not job.is_fim and is_small and not self._turns.is_overdue)
         start = len(sequence.tokens)
         try:
             status = self._call(

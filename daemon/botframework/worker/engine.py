@@ -141,9 +141,9 @@ class Engine:
                     can_cut=self.can_cut_tail,
                     parking=self._parking(name) if self._parking is not None else None,
                 ),
-                self._chunk(name, n_ubatch),
+                self._chunk(name, context.n_batch),
                 ThreadGovernor(self.n_threads),
-                PrefillSpeed(self.prefill_tokens_per_s, n_ubatch),
+                PrefillSpeed(self.prefill_tokens_per_s, context.n_batch),
             )
         return self._lanes[name]
 

@@ -151,13 +151,18 @@ class Infilling:
         session = self._sessions.get(owner)
         if session is None or session.request is None or session.plan is None:
             return None
+        if session.window != session.plan.window:  # Laid anew since; nobody has typed in it yet.
+            return None
         if not session.plan.window.is_short and session.plan.typed < min(REANCHOR_TOKENS, self._budget().middle):
             return None
         prefix, rest = _texts(session.request)
         laid = self._full(prefix, rest, session.window)
         if laid == session.window:
             return None
-        return self._lay_out(laid, prefix, rest, heal=session.request.heal)
+        plan = self._lay_out(laid, prefix, rest, heal=session.request.heal)
+        # In a line too long for a middle the anchor hardly gets nearer, and would be moved in every pause.
+        is_better = session.plan.window.is_short or plan.typed * 2 <= session.plan.typed
+        return plan if is_better else None
 
     def is_current(self, owner: Owner, plan: Plan) -> bool:
         """Whether a window that was laid some keys ago is still that of the latest text."""

@@ -174,9 +174,8 @@ class Worker:
         if isinstance(request, wire.ChatRequest):
             self._preparing.submit(_prepare_chat, job, request, engine, scheduler)
         else:
-            if request.priority == "completion":
-                scheduler.hasten()
             scheduler.post(lambda: scheduler.submit(job))
+            scheduler.hasten(job)
 
     def _refusal(self, client: ClientLink, request: wire.GenerateRequest) -> BotframeworkError | None:
         if self._scheduler is None:
@@ -277,6 +276,7 @@ def _prepare_chat(job: Job, request: wire.ChatRequest, engine: Engine, scheduler
         log.exception("a chat could not be prepared")
         job.failure = TemplateError(f"the chat could not be prepared: {error}")
     scheduler.post(lambda: scheduler.submit(job))
+    scheduler.hasten(job)
 
 
 def _log_line(level: int, line: str) -> None:

@@ -76,6 +76,9 @@ class Residence:
                 self._writer.give_up(old)
         if not folder or limit_bytes <= 0:
             return
+        if "\0" in folder or not Path(folder).is_absolute():
+            log.warning("no snapshots: their folder is not an absolute path")
+            return
         try:
             self._model = self._model or model_fingerprint(self._load.path)
         except OSError as error:
@@ -229,6 +232,10 @@ class Residence:
             self._parked.forget(owner, lane.name)
         if self._infilling is not None:
             self._infilling.forget(owner)
+
+    def hold_writing(self, *, held: bool) -> None:
+        """Let the thread that writes snapshots stop while somebody waits for an answer, or go on."""
+        self._writer.hold(held=held)
 
     def clear_snapshots(self, connection: int) -> None:
         """Delete a connection's snapshots."""

@@ -75,9 +75,9 @@ class Scheduler:
         self._calls.abort(job)
         self.wake()
 
-    def hasten(self) -> None:
-        """A completion has arrived: end a micro-batch that can wait."""
-        self._calls.hasten()
+    def hasten(self, job: Job) -> None:
+        """A job was posted: end a micro-batch that can wait for it."""
+        self._calls.hasten(job)
 
     def wake(self) -> None:
         """Look again at who may compute."""
@@ -253,13 +253,15 @@ class Scheduler:
         if isinstance(job, Reanchoring):
             self._start_reanchoring(job, lane)
             return
+        share = self._share(lane)
+        if job.is_fim and not lane.pool.has_idle(job.owner, share=share) and not self._end_background(job, lane):
+            return  # A prompt is not laid out anew at every step that it waits.
         prompt = self._prompt(job)
         if prompt is None:
             self._end(job, "cancelled")
             return
-        share = self._share(lane)
         sequence = lane.pool.acquire(job.owner, prompt, job.room, share=share)
-        if sequence is None and job.is_fim and self._end_background():
+        if sequence is None and self._end_background(job, lane):
             sequence = lane.pool.acquire(job.owner, prompt, job.room, share=share)
         if sequence is None:
             return
@@ -295,8 +297,11 @@ class Scheduler:
     def _share(self, lane: Lane) -> int:
         return lane.context.n_seq if len(self._clients) < 2 else max(1, lane.context.n_seq - 1)
 
-    def _end_background(self) -> bool:
-        """Give the room of background work back. False: there was none."""
+    def _end_background(self, waiting: Job, lane: Lane) -> bool:
+        """Give the room of background work to a completion that waits. False: there was none, or it would not help."""
+        own = lane.pool.find(waiting.owner)
+        if not waiting.is_fim or waiting.yields or (own is not None and own.busy):
+            return False
         ending = [job for job in self._jobs if job.yields and job.sequence is not None]
         for job in ending:
             self._end(job, "cancelled")
@@ -309,6 +314,7 @@ class Scheduler:
     def _step(self) -> bool:
         """Compute one call for whoever is next. False: nobody could compute."""
         runnable = self._runnable()
+        self._residence.hold_writing(held=any(not job.yields for job in runnable))
         if not runnable:
             return False
         level = self._turns.level({job.priority for job in runnable})
@@ -362,6 +368,7 @@ class Scheduler:
         if not self._calls.read(job, lane, chunk, output=is_last):
             if job.is_fim and not job.yields:
                 self._cautious_until = time.monotonic() + TYPING_S
+            self._turns.got_nothing()
             return
         self._counters.read(job, len(chunk))
         if job.plan is not None and len(sequence.tokens) in (job.plan.fixed - 1, len(job.prompt)):
@@ -425,7 +432,11 @@ class Scheduler:
             self._background.touched(job.owner)
         elif isinstance(job.request, wire.ChatRequest):
             self._background.chatted(job.owner, job.request)
-        job.finish(reason, evaluated)
+        try:
+            job.finish(reason, evaluated)
+        except Exception as error:  # It has left already: nobody else would answer.
+            log.exception("an answer could not be finished")
+            job.fail(BotframeworkError(f"the answer could not be finished: {error}"))
 
     def _swap(self, job: Reanchoring, *, is_read: bool) -> None:
         """Put a window that was read in the background in the place of the old one."""

@@ -24,6 +24,8 @@ class Turns:
         self._used: dict[int, float] = {}
         """Seconds by connection number, comparable only with each other."""
         self._passed_over_since: dict[int, float] = {}
+        self._chosen: tuple[int, float] = (0, clock())
+        """The level that has the step, and since when it had been waiting for it."""
 
     def used(self, client: int) -> float:
         """The connection with the least of it is next."""
@@ -52,8 +54,18 @@ class Turns:
         self._passed_over_since = {n: since for n, since in self._passed_over_since.items() if n in levels}
         starving = [n for n, since in self._passed_over_since.items() if now - since > STARVATION_S]
         chosen = min(starving or levels)
-        self._passed_over_since.pop(chosen, None)
+        self._chosen = chosen, self._passed_over_since.pop(chosen, now)
         for n in levels:
             if n != chosen:
                 self._passed_over_since.setdefault(n, now)
         return chosen
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the level that was chosen last has waited so long that nobody should take this step from it."""
+        return self._clock() - self._chosen[1] > STARVATION_S
+
+    def got_nothing(self) -> None:
+        """Note that the step of the level that was chosen last was given up: it has been waiting all the time."""
+        level, since = self._chosen
+        self._passed_over_since[level] = since

@@ -46,6 +46,8 @@ KEPT_START_SHARE = 1.25
 """A head may grow by a quarter before its first line moves: in large steps, and so that what was read can stay."""
 SMALLEST_LIMIT = 256
 """KV cells below which no window is worth a prompt."""
+MAX_PLACES = 32
+"""Where a head that stands several times is looked for: in a run of equal lines it stands at each of them."""
 MAX_FITTING_STEPS = 12
 """Guesses at how much text fits; each follows from the characters per token of the one before."""
 NEXT_GUESS = 0.95
@@ -113,11 +115,14 @@ class Window:
         if at < 0:
             return None
         best = prefix[at + size :]
+        agreement = common_beginning(best, before)
         # Of several places the nearest that agrees best.
-        while before and size and (at := prefix.rfind(self.head, floor, at + size - 1)) >= 0:
+        for _ in range(MAX_PLACES if size else 0):
+            if agreement == len(before) or (at := prefix.rfind(self.head, floor, at + size - 1)) < 0:
+                break
             middle = prefix[at + size :]
-            if common_beginning(middle, before) > common_beginning(best, before):
-                best = middle
+            if (agrees := common_beginning(middle, before)) > agreement:
+                best, agreement = middle, agrees
         return best
 
 
@@ -232,13 +237,18 @@ def lay(
     window
         A cut head begins and a cut suffix ends at a line's border, except where lines are longer than the window.
     """
-    text = prefix[: _anchor_within(prefix, middle_tokens, tokenize)]
+    # Half of the middle is left to be typed: one that begins full would end the window with the next key.
+    text = prefix[: _anchor_within(prefix, middle_tokens // 2, tokenize)]
     suffix, suffix_tokens = _kept_suffix(keep, rest, sizes, is_short=is_short)
     if suffix is None:
         suffix, suffix_tokens = _fit(rest, sizes.suffix, tokenize, _take_front)
     head, head_tokens = _kept_head(keep, text, sizes, tokenize)
     if head is None:
         head, head_tokens = _fit(text, sizes.total - len(suffix_tokens), tokenize, _take_back)
+        if len(head) < len(text) and len(suffix_tokens) > sizes.suffix * KEPT_START_SHARE:
+            # It was laid when there was less text before it, and must not keep that out now.
+            suffix, suffix_tokens = _fit(rest, sizes.suffix, tokenize, _take_front)
+            head, head_tokens = _fit(text, sizes.total - len(suffix_tokens), tokenize, _take_back)
         if len(head) == len(text) and len(suffix) < len(rest) and keep is None:
             suffix, suffix_tokens = _fit(rest, sizes.total - len(head_tokens), tokenize, _take_front)
     is_head_cut, is_suffix_cut = len(head) < len(text), len(suffix) < len(rest)

@@ -48,7 +48,8 @@ class Writer:
         self._version = 1
         self.accepted_chars = 0
         self.accepted = 0
-        self.sources: Counter[str] = Counter()
+        self.after_keys: Counter[str] = Counter()
+        self.after_accepting: Counter[str] = Counter()
         self.answer_ms: list[float] = []
         document = {"uri": uri, "languageId": "python", "version": 1, "text": self._before + self._after}
         editor.notify("textDocument/didOpen", {"textDocument": document})
@@ -63,26 +64,33 @@ class Writer:
         return self._done == len(self._target)
 
     def press(self) -> None:
-        """Type a key, look at the suggestion, perhaps accept it."""
+        """Type a key, look at the suggestion, perhaps accept it; then an editor asks for the next one by itself."""
         count = self._chance.choices(range(1, len(CHUNK_SHARES) + 1), CHUNK_SHARES)[0]
         left = self._target[self._done :]
         started = time.perf_counter()
         self._insert(left[:1] if left[0] == "\n" else left[:count].partition("\n")[0])
+        item = self._ask(self.after_keys)
+        self.answer_ms.append((time.perf_counter() - started) * 1000)
+        while item is not None and self._accepts(item) and not self.is_finished():
+            item = self._ask(self.after_accepting)
+
+    def _ask(self, sources: Counter[str]) -> dict[str, Any] | None:
         place = {"textDocument": {"uri": self._uri}, "position": self._position()}
         result = self._editor.request("textDocument/inlineCompletion", {**place, "context": {"triggerKind": 2}})
-        self.answer_ms.append((time.perf_counter() - started) * 1000)
         told = self._editor.request("botframework/inspect", {"textDocument": {"uri": self._uri}})
-        self.sources[told["source"] if result["items"] else "nothing"] += 1
-        for item in result["items"][:1]:
-            self._consider(item)
+        sources[told["source"] if result["items"] else f"nothing ({told['reason']})"] += 1
+        return result["items"][0] if result["items"] else None
 
-    def _consider(self, item: dict[str, Any]) -> None:
+    def _accepts(self, item: dict[str, Any]) -> bool:
+        """Take a suggestion if it is right."""
         text = self._new_text(item)
-        if len(text) >= MIN_ACCEPTED and text.strip() and self._target.startswith(text, self._done):
-            self._insert(text)
-            self.accepted += 1
-            self.accepted_chars += len(text)
-            self._editor.request("workspace/executeCommand", item["command"])
+        if len(text) < MIN_ACCEPTED or not text.strip() or not self._target.startswith(text, self._done):
+            return False
+        self._insert(text)
+        self.accepted += 1
+        self.accepted_chars += len(text)
+        self._editor.request("workspace/executeCommand", item["command"])
+        return True
 
     def _new_text(self, item: dict[str, Any]) -> str:
         """What accepting would add at the cursor; nothing if it would replace what stands there."""
@@ -117,29 +125,34 @@ def measure(setting: Setting) -> Report:
     sources = choose(chance, DOCUMENTS, files)
     root = new_root()
     writers: list[Writer] = []
-    keys = setting.times(KEYS)
+    n_keys = setting.times(KEYS)
     with running("--model", str(EMBEDDED), root_uri=root) as (editor, _):
         for number, source in enumerate(sources):
             writer = Writer(editor, source, f"{root}/{number}.py", chance)
             writers.append(writer)
-            for _ in range(keys // DOCUMENTS):
+            for _ in range(n_keys // DOCUMENTS):
                 if writer.is_finished():
                     break
                 time.sleep(interval(chance) / 1000)
                 writer.press()
         editor.request("botframework/sessions/clear")
-    found: Counter[str] = sum((writer.sources for writer in writers), Counter())
-    n_keys = found.total()
+    keys = sum((writer.after_keys for writer in writers), Counter())
+    accepting = sum((writer.after_accepting for writer in writers), Counter())
     written = sum(writer.written_chars for writer in writers)
     accepted = sum(writer.accepted_chars for writer in writers)
-    without = sum(count for name, count in found.items() if name in WITHOUT_CALL)
-    by_source = ", ".join(f"{name or 'unknown'} {count / n_keys:.0%}" for name, count in found.most_common())
+    without = sum(count for name, count in keys.items() if name in WITHOUT_CALL)
     answers = [each for writer in writers for each in writer.answer_ms]
     rows = [
-        Row("keys answered with no model call", f"{without / n_keys:.1%} of {n_keys}"),
-        Row("where suggestions came from", by_source),
+        Row("keys answered with no model call", f"{without / keys.total():.1%} of {keys.total()}"),
+        Row("where suggestions after a key came from", shares(keys)),
+        Row("where suggestions after an accepted one came from", shares(accepting)),
         Row("characters that need not be typed", f"{accepted / written:.1%} of {written}"),
         Row("suggestions accepted whole", f"{sum(writer.accepted for writer in writers)}"),
         Row("answer at the client", spread(answers)),
     ]
     return Report("j", "typing with the embedded model", "", rows, "accepted only where it is the file's real text")
+
+
+def shares(sources: Counter[str]) -> str:
+    """In per cent, the most frequent first."""
+    return ", ".join(f"{name or 'unknown'} {count / sources.total():.0%}" for name, count in sources.most_common())

@@ -20,9 +20,11 @@ from bench.keystrokes.typing_session import new_root
 from bench.report import Report, Row, quantile
 from bench.setting import running
 from botframework.demo.editor import DemoError
+from botframework.models.gguf import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from bench.setting import Setting
     from botframework.demo.editor import Editor
@@ -36,7 +38,8 @@ CHAT_RATIO = 0.9
 MAX_LOST_TOKENS = 16
 CHAT_TOKENS = 120
 """Written alone, for the chat's own rate."""
-QUESTION_WORDS = 700
+QUESTION_WORDS = 200
+"""About six tokens each: they are numbers."""
 CHAT_DEADLINE_S = 300.0
 END_DEADLINE_S = 2.0
 
@@ -59,7 +62,14 @@ def question(seed: int, words: int) -> str:
     return " ".join(f"{seed * 7919 + number * 31 % 997}" for number in range(words))
 
 
-def begin(editor: Editor, seed: int, words: int, max_tokens: int) -> Chat:
+def without_end(model: Path) -> dict[str, Any]:
+    """Sampling that forbids the special tokens, so that no answer ends before its time."""
+    metadata = read_header(model).metadata
+    specials = {str(value) for name, value in metadata.items() if name.endswith("_token_id")}
+    return {"temperature": 0.0, "logitBias": dict.fromkeys(specials, -100.0)}
+
+
+def begin(editor: Editor, seed: int, words: int, max_tokens: int, sampling: dict[str, Any]) -> Chat:
     """Ask, and do not wait; ``editor`` hears of it whenever it waits for something else."""
     token = f"chat-{seed}"
     editor._next_id += 1
@@ -74,7 +84,7 @@ def begin(editor: Editor, seed: int, words: int, max_tokens: int) -> Chat:
     params = {
         "messages": [{"role": "user", "content": question(seed, words)}],
         "maxTokens": max_tokens,
-        "sampling": {"temperature": 0.0},
+        "sampling": sampling,
         "partialResultToken": token,
     }
     editor._send({"id": chat.identifier, "method": "botframework/chat", "params": params})
@@ -86,6 +96,26 @@ def end(editor: Editor, chat: Chat) -> None:
     editor.notify("$/cancelRequest", {"id": chat.identifier})
     with contextlib.suppress(DemoError):  # It may have been answered while something else was waited for.
         editor.wait(lambda message: message.get("id") == chat.identifier, END_DEADLINE_S, "the end of a chat")
+
+
+def answered(editor: Editor, chat: Chat) -> None:
+    """Wait for a chat's answer.
+
+    Raises
+    ------
+    DemoError
+        It is an error.
+    """
+    found: list[dict[str, Any]] = []
+
+    def is_answer(message: dict[str, Any]) -> bool:
+        if message.get("id") == chat.identifier and "method" not in message:
+            found.append(message)
+        return bool(found)
+
+    editor.wait(is_answer, CHAT_DEADLINE_S, "a chat")
+    if "error" in found[0]:
+        raise DemoError(found[0]["error"]["message"])
 
 
 def wait_for_tokens(editor: Editor, chat: Chat, count: int) -> None:
@@ -132,11 +162,12 @@ def busy_s(answers: list[dict[str, Any]]) -> float:
 def measure(setting: Setting) -> Report:
     """Keys alone, a chat alone, both; then chats whose questions are read under continuous typing."""
     count = setting.times(KEYS)
+    endless = without_end(setting.model)
     with running("--model", str(setting.model), root_uri=new_root()) as (editor, _):
         typist = Typist(editor)
         typist.type(8)
         idle = [answer["clock"][0] for answer in typist.type(count)]
-        chat = begin(editor, 1, 20, 4_096)
+        chat = begin(editor, 1, 20, 4_096, endless)
         wait_for_tokens(editor, chat, CHAT_TOKENS)
         alone = chat.rate()
         chat.arrivals.clear()
@@ -146,7 +177,9 @@ def measure(setting: Setting) -> Report:
         beside = [answer["clock"][0] for answer in answers]
         shared = chat.rate(busy_s(answers))
         end(editor, chat)
-        reading = [read_while_typing(editor, typist, number) for number in range(2, 2 + setting.times(10) // 2)]
+        reading = [
+            read_while_typing(editor, typist, number, endless) for number in range(2, 2 + setting.times(10) // 2)
+        ]
         editor.request("botframework/sessions/clear")
     ratio = quantile(beside, 0.95) / quantile(idle, 0.95)
     lost = statistics.median(each.lost_per_key for each in reading)
@@ -193,20 +226,21 @@ class Reading:
     """Tokens that could have been read in the time left, and were not."""
 
 
-def read_while_typing(editor: Editor, typist: Typist, seed: int) -> Reading:
+def read_while_typing(editor: Editor, typist: Typist, seed: int, sampling: dict[str, Any]) -> Reading:
     """One question alone, a second one of the same length while keys are typed."""
     before = _read(editor)
     started = time.perf_counter()
-    chat = begin(editor, seed * 2, QUESTION_WORDS, 1)
-    editor.wait(lambda message: message.get("id") == chat.identifier, CHAT_DEADLINE_S, "a chat")
+    chat = begin(editor, seed * 2, QUESTION_WORDS, 1, sampling)
+    answered(editor, chat)
     alone_s = time.perf_counter() - started
     n_tokens = _read(editor) - before
     started = time.perf_counter()
-    chat = begin(editor, seed * 2 + 1, QUESTION_WORDS, 4_096)
+    chat = begin(editor, seed * 2 + 1, QUESTION_WORDS, 4_096, sampling)
     before = _read(editor)
     keys = stuck = 0
     busy = 0.0
-    while not chat.indices:
+    give_up_at = started + CHAT_DEADLINE_S
+    while not chat.indices and time.perf_counter() < give_up_at:
         time.sleep(PAUSE_S)
         answer = typist.press()
         busy += busy_s([answer])

@@ -21,9 +21,10 @@ def draw(run: Run, target: Path, title: str) -> bool:
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Figure(figsize=(11, 8), layout="tight")
     figure.suptitle(title)
-    tokens, times, shares = figure.add_subplot(2, 1, 1), figure.add_subplot(2, 2, 3), figure.add_subplot(2, 2, 4)
+    parts = figure.subplot_mosaic([["tokens", "tokens"], ["first", "line"]])
+    tokens, times, shares = parts["tokens"], parts["first"], parts["line"]
     ours = [answer.evaluated for answer in run.inline]
     peer = [answer.evaluated for answer in run.peer]
     tokens.plot([max(value, 0.5) for value in peer], ".", color=PEER, markersize=4, label="llama-server, llama.vscode")

@@ -105,8 +105,7 @@ class Answerer:
             group = [distinct.pop(0)]
             while distinct and len(group) < SEQUENCES and distinct[0][0].prompt[0] == group[0][0].prompt[0]:
                 group.append(distinct.pop(0))
-            for pair, answer in zip(group, self._answer(group), strict=True):
-                scores[pair] = answer
+            scores |= zip(group, self._answer(group), strict=True)
         return [scores[pair] for pair in asked]
 
     def _answer(self, group: Sequence[tuple[Question, str]]) -> list[Score]:

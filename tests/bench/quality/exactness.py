@@ -35,11 +35,15 @@ CELLS = 4_096
 SESSION_SEQUENCES = 4
 SESSION_BATCH = 64
 """As the daemon's for completions."""
-EXACT_BATCH = 512
+OTHER_BATCH = 512
+"""The other size of pieces in which the same prompt is evaluated."""
+WHOLE_BATCH = 1_536
+"""Larger than any prompt here: one piece."""
 KEYS = 40
 """Typed at each place."""
+CHARS_PER_KEY = (1, 4)
 EVERY = 4
-"""One key in so many is compared; it costs two whole evaluations."""
+"""One key in so many is compared; it costs three whole evaluations."""
 EVENTS = ("typing", "after a deletion", "after a restore", "after a re-anchor")
 """What happened to the session since the comparison before."""
 
@@ -49,10 +53,19 @@ class Divergences:
     """In nats, one number for each comparison."""
 
     session: dict[str, list[float]] = field(default_factory=lambda: {event: [] for event in EVENTS})
-    chunking: list[float] = field(default_factory=list)
-    """Between exact evaluation in pieces of `SESSION_BATCH` and of `EXACT_BATCH` tokens."""
-    one_by_one: list[float] = field(default_factory=list)
-    """The same, token by token, at a few of the places."""
+    chunking: dict[str, list[float]] = field(default_factory=lambda: {event: [] for event in EVENTS})
+    """Between two exact evaluations of the same prompts, in pieces of `OTHER_BATCH` and of `SESSION_BATCH` tokens."""
+
+    def add(self, other: Divergences) -> None:
+        """Take over those of another process."""
+        for event in EVENTS:
+            self.session[event] += other.session[event]
+            self.chunking[event] += other.chunking[event]
+
+    def pairs(self) -> tuple[list[float], list[float]]:
+        """All of both, prompt by prompt."""
+        session = [value for event in EVENTS for value in self.session[event]]
+        return session, [value for event in EVENTS for value in self.chunking[event]]
 
 
 class _Shelf:
@@ -88,7 +101,7 @@ class Exactness:
     def __init__(self, model: Model, index: VocabularyIndex, layout: Layout, budget: Budget, n_threads: int) -> None:
         self._model, self._index, self._layout, self._budget = model, index, layout, budget
         self._session = self._context(SESSION_SEQUENCES, SESSION_BATCH, n_threads)
-        self._exact = self._context(1, EXACT_BATCH, n_threads)
+        self._exact = self._context(1, WHOLE_BATCH, n_threads)
         self.found = Divergences()
 
     def _context(self, n_seq: int, n_ubatch: int, n_threads: int) -> Context:
@@ -110,12 +123,12 @@ class Exactness:
         vocab = self._model.vocab
         infilling = Infilling(self._layout, lambda: self._budget, self._index, vocab.tokenize)
         owner: Owner = (1, spot.file.name)
-        end, at, event = min(len(text), spot.start + KEYS), spot.start, EVENTS[0]
+        end, at, event = min(len(text), spot.start + KEYS * CHARS_PER_KEY[1]), spot.start, EVENTS[0]
         for key in range(KEYS):
-            at = min(at + source.randint(1, 4), end)
+            at = min(at + source.randint(*CHARS_PER_KEY), end)
             if key % 10 == 5:  # What was just typed is taken back, and a part of what stood there before.
                 at, event = max(spot.start, at - 6), EVENTS[1]
-            if key == KEYS // 2:
+            if key % 10 == 8:
                 self._switch(pool)
                 event = EVENTS[2]
             if key == KEYS // 4 and self._reanchor(infilling, pool, owner):
@@ -166,16 +179,14 @@ class Exactness:
 
     def _compare(self, prompt: Sequence[int], logits: NDArray[np.float32], event: str) -> None:
         rows = []
-        for batch in (EXACT_BATCH, SESSION_BATCH):
+        for batch in (WHOLE_BATCH, OTHER_BATCH, SESSION_BATCH):
             self._exact.forget(0)
             rows.append(_evaluate(self._exact, 0, 0, prompt, batch))
         self.found.session[event].append(divergence(rows[0], logits))
-        self.found.chunking.append(divergence(rows[0], rows[1]))
+        self.found.chunking[event].append(divergence(rows[1], rows[2]))
 
 
-def _evaluate(
-    context: Context, number: int, start: int, prompt: Sequence[int], batch: int
-) -> NDArray[np.float32]:
+def _evaluate(context: Context, number: int, start: int, prompt: Sequence[int], batch: int) -> NDArray[np.float32]:
     """Read a prompt from a position on; the logits behind it."""
     for at in range(start, len(prompt), batch):
         part = prompt[at : at + batch]

@@ -165,9 +165,9 @@ def _spots(file: SourceFile) -> list[Spot]:
     spots, start = [], 0
     for number, line in enumerate(file.text.split("\n")):
         content = line.rstrip()
-        if number in numbers and number >= MIN_LINES_BEFORE and MIN_REST < len(content.strip()):  # noqa: SIM102
-            if len(line) <= LONGEST_LINE and start + len(line) < len(file.text):
-                spots.append(Spot(file, start, start + len(content)))
+        is_code = number in numbers and len(content.strip()) > MIN_REST and len(line) <= LONGEST_LINE
+        if is_code and number >= MIN_LINES_BEFORE and start + len(line) < len(file.text):
+            spots.append(Spot(file, start, start + len(content)))
         start += len(line) + 1
     return spots
 

@@ -13,11 +13,11 @@ from bench.quality.exactness import Divergences, Exactness
 from bench.quality.holes import cursors
 from bench.quality.layouts import LINES, Prompts, Variant, variants
 from botframework.worker import llama, window
-from botframework.worker.fim import METADATA_KEYS, FimTokens, Layout, pick_layout
+from botframework.worker.fim import ABSENT, METADATA_KEYS, FimTokens, Layout, pick_layout
 from botframework.worker.healing import VocabularyIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bench.quality.holes import Kind, Spot
@@ -51,8 +51,8 @@ class Found:
 
 
 @dataclass(slots=True)
-class _Bench:
-    """What a process keeps between two places."""
+class Loaded:
+    """A model, how it wants to be asked, and what a process keeps of it between two places."""
 
     model: llama.Model
     layout: Layout
@@ -63,20 +63,20 @@ class _Bench:
     asked: list[Variant] = field(default_factory=list)
 
 
-_bench: list[_Bench] = []
+_bench: list[Loaded] = []
 
 
-def load(path: Path) -> _Bench:
+def load(path: Path) -> Loaded:
     """A model and how it wants to be asked."""
     llama.initialise(lambda _level, _line: None, lambda _text: None)
     model = llama.Model(str(path), n_gpu_layers=0, use_mmap=True, progress=lambda _share: True)
     vocab = model.vocab
-    names = ("pre", "suf", "mid", "pad", "rep", "sep")
-    tokens = FimTokens(*(vocab.fim(name) for name in names), bos=vocab.bos if vocab.add_bos else -1)
+    bos = vocab.bos if vocab.add_bos else ABSENT
+    tokens = FimTokens(pre=vocab.fim("pre"), suf=vocab.fim("suf"), mid=vocab.fim("mid"), bos=bos)
     told = {key: value for key in METADATA_KEYS if (value := model.metadata(key)) is not None}
     layout = pick_layout(tokens, "auto", "auto", told)
     budget = window.budget(min(4_096, model.n_ctx_train), SPEED)
-    return _Bench(model, layout, VocabularyIndex(vocab.pieces()), budget, asked=variants(layout.order))
+    return Loaded(model, layout, VocabularyIndex(vocab.pieces()), budget, asked=variants(layout.order))
 
 
 def _begin(path: Path) -> None:
@@ -120,7 +120,7 @@ def _diverge(spots: Sequence[Spot]) -> Divergences:
     return exactness.found
 
 
-def run(path: Path, spots: Sequence[Spot], typed: Sequence[Spot], progress: Callable[[int], None]) -> Found:
+def run(path: Path, spots: Sequence[Spot], typed: Sequence[Spot]) -> Found:
     """Answer the holes of all these lines, and type at those places.
 
     Parameters
@@ -131,8 +131,6 @@ def run(path: Path, spots: Sequence[Spot], typed: Sequence[Spot], progress: Call
         Lines with holes.
     typed
         Lines at which a session types.
-    progress
-        Told how many lines are done.
     """
     jobs = max(1, (os.cpu_count() or 2) if not hasattr(os, "sched_getaffinity") else len(os.sched_getaffinity(0)))
     results: list[Result] = []
@@ -140,14 +138,10 @@ def run(path: Path, spots: Sequence[Spot], typed: Sequence[Spot], progress: Call
     read = 0
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin, initargs=(path,)) as pool:
         parts = [pool.submit(_diverge, part) for start in range(jobs) if (part := typed[start::jobs])]
-        for done, (some, tokens) in enumerate(pool.map(_answer, spots), start=1):
+        for some, tokens in pool.map(_answer, spots):
             results += some
             read += tokens
-            progress(done)
-        for part in parts:
-            one = part.result()
-            found.chunking += one.chunking
-            for event, values in one.session.items():
-                found.session[event] += values
+        for divergences in parts:
+            found.add(divergences.result())
     bench = load(path)
     return Found(bench.layout, bench.budget.full, results, found, read)
