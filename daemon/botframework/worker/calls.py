@@ -134,6 +134,19 @@ class Calls:
             log.info("computing with %d threads from now on (%s)", n_threads, lane.name)
 
 
+def share_step(generating: list[Job]) -> list[Job]:
+    """Who shares the next decode step: everybody of one connection, one of each when there are several.
+
+    ``generating`` is in the order of their turns.
+    """
+    if not generating or generating[0].request.solo:
+        return generating[:1]
+    together = [job for job in generating if not job.request.solo]
+    if len({job.client.number for job in together}) > 1:
+        together = list({job.client.number: job for job in reversed(together)}.values())
+    return together
+
+
 def _expect_room(status: DecodeStatus) -> None:
     if status is not DecodeStatus.DONE:  # Cells are reserved before a job starts.
         raise BotframeworkError(f"llama_decode found no room in the KV cache ({status.name})")

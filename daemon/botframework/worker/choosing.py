@@ -48,7 +48,8 @@ def choose(job: Job, context: Context, row: int | None) -> Choice | None:
         return Choice(context.sample(chain, row), None)
     logits = sequence.logits[len(sequence.tokens)] if row is None else context.logits(row)
     is_healing = healing is not None and not healing.is_done
-    if row is not None and not job.yields and (job.generated == 0 or is_healing):
+    is_guess = job.yields and job.max_tokens > 0
+    if row is not None and not is_guess and (job.generated == 0 or is_healing):
         sequence.remember_logits(logits)  # The next key may ask here again.
     if job.max_tokens == 0:
         return None

@@ -11,7 +11,6 @@ Work that nobody waits for (`worker.background`) is done when there is nothing e
 from __future__ import annotations
 
 import logging
-import queue
 import time
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,11 @@ from botframework.errors import BotframeworkError, DeadlineExceeded, InvalidPara
 from botframework.wire import messages as wire
 from botframework.worker import sampling
 from botframework.worker.background import Background, Reanchoring
-from botframework.worker.calls import YIELDING_CHUNK, Calls
+from botframework.worker.calls import YIELDING_CHUNK, Calls, share_step
 from botframework.worker.choosing import choose
 from botframework.worker.counters import Counters
 from botframework.worker.healing import Healing
+from botframework.worker.inbox import Inbox
 from botframework.worker.llama import SamplerChain
 from botframework.worker.requests import Figures, Job, Phase
 from botframework.worker.turns import STARVATION_S, Turns
@@ -48,7 +48,7 @@ class Scheduler:
     def __init__(self, engine: Engine, residence: Residence, flight: FlightWriter, watchdog: Watchdog) -> None:
         self._engine = engine
         self._residence = residence
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._jobs: list[Job] = []
         self._clients: dict[int, Client] = {}
         self._turns = Turns()
@@ -67,7 +67,7 @@ class Scheduler:
 
     def post(self, event: Callable[[], None]) -> None:
         """Have something done by the scheduling thread, soon."""
-        self._inbox.put(event)
+        self._inbox.post(event)
 
     def cancel(self, job: Job) -> None:
         """Stop a job, even inside its prompt's micro-batch."""
@@ -81,7 +81,7 @@ class Scheduler:
 
     def wake(self) -> None:
         """Look again at who may compute."""
-        self.post(_nothing)
+        self._inbox.wake()
 
     def figures(self, client: Client) -> Figures:
         """What the heartbeat tells of this moment."""
@@ -174,18 +174,7 @@ class Scheduler:
 
     def _take_events(self) -> None:
         has_work = self._has_new_room or bool(self._runnable())
-        timeout = 0.0 if has_work else self._until_something_is_due()
-        # No more than have come by now: whoever posts without a pause must not keep everybody from computing.
-        for _ in range(max(1, self._inbox.qsize())):
-            try:
-                event = self._inbox.get(block=timeout != 0.0, timeout=timeout)
-            except queue.Empty:
-                return
-            try:
-                event()
-            except Exception:
-                log.exception("an event failed")
-            timeout = 0.0
+        self._inbox.work(0.0 if has_work else self._until_something_is_due())
 
     def _until_something_is_due(self) -> float | None:
         times = [job.deadline for job in self._jobs if job.deadline is not None]
@@ -323,7 +312,7 @@ class Scheduler:
         )
         jobs = [job for job in jobs if job.is_fim == jobs[0].is_fim]
         generating = [job for job in jobs if job.phase is Phase.GENERATE]
-        rows = self._rows(generating)
+        rows = share_step(generating)
         # Whose turn it is decides what is computed; within a connection prompts and answers alternate.
         own = [job for job in jobs if job.client is jobs[0].client]
         prefilling = [job for job in own if job.phase is Phase.PREFILL]
@@ -346,15 +335,6 @@ class Scheduler:
         for job in jobs:
             if job in self._jobs:  # Others of the step may have had their answer before it failed.
                 self._fail(job, error)
-
-    def _rows(self, generating: list[Job]) -> list[Job]:
-        """Who shares the next decode step: everybody of one connection, one of each when there are several."""
-        if not generating or generating[0].request.solo:
-            return generating[:1]
-        together = [job for job in generating if not job.request.solo]
-        if len({job.client.number for job in together}) > 1:
-            together = list({job.client.number: job for job in reversed(together)}.values())
-        return together
 
     def _prefill(self, job: Job) -> None:
         lane, sequence = self._lane(job), job.sequence
@@ -470,7 +450,3 @@ class Scheduler:
 
     def _lane(self, job: Job) -> Lane:
         return self._engine.lane("fim" if job.is_fim else "chat")
-
-
-def _nothing() -> None:
-    """Wake the loop."""
