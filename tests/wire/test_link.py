@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tracemalloc
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -14,12 +15,26 @@ from botframework.errors import FrameTooLarge, WireError
 from botframework.wire import link
 from botframework.wire import messages as wire
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MESSAGES = [
     wire.Hello(protocol=1, version="0.1.0", keep_alive_s=2.5),
     wire.FimRequest(id=1, prefix="def f(", suffix=")\n", stop=("\n",), sampling=wire.Sampling(logit_bias={"7": -1.0})),
     wire.ChatRequest(id=2, messages=(wire.ChatMessage(role="user", content="héllo 🙂"),)),
     wire.Cancel(id=2),
 ]
+
+
+Sockets = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    """Both ends of a link that nobody has adopted yet."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
 
 
 @given(st.data())
@@ -65,9 +80,9 @@ def test_a_foreign_body_is_a_wire_error(body: bytes) -> None:
         link.FrameDecoder[wire.ToWorker](wire.ToWorker).feed(len(body).to_bytes(4, "big") + body)
 
 
-async def test_a_hostile_frame_ends_the_link_and_says_why() -> None:
+async def test_a_hostile_frame_ends_the_link_and_says_why(sockets: Sockets) -> None:
     """After a frame that cannot be read no border is certain: the link ends with the reason."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = sockets
     lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
     await link.adopt(ours, lambda: link.Connection(link.FrameDecoder(wire.ToWorker), lambda _: None, lost.set_result))
 
@@ -75,12 +90,11 @@ async def test_a_hostile_frame_ends_the_link_and_says_why() -> None:
 
     async with asyncio.timeout(5):
         assert isinstance(await lost, WireError)
-    theirs.close()
 
 
-async def test_a_peer_that_does_not_read_is_behind_until_it_does() -> None:
+async def test_a_peer_that_does_not_read_is_behind_until_it_does(sockets: Sockets) -> None:
     """`is_behind` follows the peer's reading, and catching up is told once."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = sockets
     caught_up = asyncio.Event()
     decoder = link.FrameDecoder[wire.ToWorker](wire.ToWorker)
     connection = await link.adopt(ours, lambda: link.Connection(decoder, lambda _: None, lambda _: None, caught_up.set))
@@ -96,13 +110,12 @@ async def test_a_peer_that_does_not_read_is_behind_until_it_does() -> None:
     behind: bool = connection.is_behind
     assert not behind
     connection.abort()
-    theirs.close()
     await asyncio.sleep(0)
 
 
-async def test_a_message_larger_than_the_read_buffer_arrives_whole() -> None:
+async def test_a_message_larger_than_the_read_buffer_arrives_whole(sockets: Sockets) -> None:
     """What takes several reads is one message, and what comes behind it is not lost."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = sockets
     found: asyncio.Queue[wire.ToDaemon] = asyncio.Queue()
     decoder = link.FrameDecoder[wire.ToDaemon](wire.ToDaemon)
     reader = await link.adopt(ours, lambda: link.Connection(decoder, found.put_nowait, lambda _: None))
@@ -121,9 +134,9 @@ async def test_a_message_larger_than_the_read_buffer_arrives_whole() -> None:
     await asyncio.sleep(0)
 
 
-async def test_reading_a_small_message_takes_little_memory() -> None:
+async def test_reading_a_small_message_takes_little_memory(sockets: Sockets) -> None:
     """No read allocates a large block: the C library would map and unmap it each time, which doubles a round trip."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = sockets
     found: asyncio.Queue[wire.ToDaemon] = asyncio.Queue()
     decoder = link.FrameDecoder[wire.ToDaemon](wire.ToDaemon)
     reader = await link.adopt(ours, lambda: link.Connection(decoder, found.put_nowait, lambda _: None))
@@ -142,5 +155,4 @@ async def test_reading_a_small_message_takes_little_memory() -> None:
 
     assert peak < 64 * 1024
     reader.abort()
-    theirs.close()
     await asyncio.sleep(0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botframework.worker.plaintext import LONGEST_RUN, SENTINEL, SpecialTexts, cut_long_runs, replace_surrogates
+from botframework.wire.text import replace_surrogates
+from botframework.worker.plaintext import LONGEST_RUN, SENTINEL, SpecialTexts, cut_long_runs
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<s>", "</s>", "<s><s>", "\n\n", "¤")
 

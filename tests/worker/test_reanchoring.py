@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from support.gguf_factory import tiny_llama
 from support.worker_process import PATIENCE_S, WorkerClient, load_model, worker_process
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from botframework.wire import messages as wire
@@ -108,14 +110,24 @@ def load(model: Path, **changes: Any) -> wire.LoadModel:
     return load_model(model, **({"n_ctx_fim": 4_096, "n_ubatch_fim": N_UBATCH} | changes))
 
 
+@contextlib.asynccontextmanager
+async def opened(
+    runtime_dir: Path, model: Path, code: str = "", trace: CallTrace | None = None, **changes: Any
+) -> AsyncIterator[Document]:
+    """A document in a worker of its own, which has loaded the model with `load` and has read nothing."""
+    code = SIZES + code + (TRACING if trace is not None else "")
+    environment = trace.environment if trace is not None else None
+    async with worker_process(runtime_dir, code=code, environment=environment) as worker:
+        await worker.first.greet(load(model, **changes))
+        yield Document(worker.first)
+
+
 # --- what a key costs -------------------------------------------------------------------------------------------------
 
 
 async def test_a_key_costs_what_it_adds(runtime_dir: Path, model: Path) -> None:
     """Inside a word nothing is read, a new token costs one; brackets, line ends and deleting cost at most four."""
-    async with worker_process(runtime_dir, code=SIZES + NEVER_IDLE) as worker:
-        await worker.first.greet(load(model))
-        document = Document(worker.first)
+    async with opened(runtime_dir, model, NEVER_IDLE) as document:
         await document.read()
         # "return " is one token, and so are "re", "tur", "retur": whatever it may become is held back.
         inside = [await document.type(key) for key in "\n    retur"][6:]
@@ -134,17 +146,15 @@ async def test_a_key_costs_what_it_adds(runtime_dir: Path, model: Path) -> None:
 
 async def test_a_request_after_a_key_counts_the_same(runtime_dir: Path, model: Path) -> None:
     """What an answer says of its cost is what llama.cpp was given, with healing and without reading ahead."""
-    async with worker_process(runtime_dir, code=SIZES + NEVER_IDLE) as worker:
-        await worker.first.greet(load(model))
-        document = Document(worker.first)
+    async with opened(runtime_dir, model, NEVER_IDLE) as document:
         await document.ask()
         costs = []
         for key in "\n    return self.value#":
             document.before += key
-            read = (await worker.first.stats()).prompt_tokens_read
+            read = (await document.client.stats()).prompt_tokens_read
             usage = await document.ask()
             costs.append(usage.evaluated_tokens)
-            assert (await worker.first.stats()).prompt_tokens_read - read == usage.evaluated_tokens
+            assert (await document.client.stats()).prompt_tokens_read - read == usage.evaluated_tokens
 
     assert max(costs) <= 3
     assert sorted(costs)[len(costs) // 2] <= 1
@@ -178,16 +188,14 @@ async def test_eight_documents_with_too_few_cells_come_back_for_nothing(runtime_
 
 async def test_a_short_window_is_widened_in_the_pause(runtime_dir: Path, model: Path) -> None:
     """After a jump a short prompt is read at once, the large one when nobody waits; the next key costs its own."""
-    async with worker_process(runtime_dir, code=SIZES) as worker:
-        await worker.first.greet(load(model))
-        document = Document(worker.first)
+    async with opened(runtime_dir, model) as document:
         jumped = await document.ask()
-        at_once = await worker.first.inspect(SESSION)
+        at_once = await document.client.inspect(SESSION)
         await document.reanchored()
         document.before += "x"
         key = await document.ask()
-        widened = await worker.first.inspect(SESSION)
-        stats = await worker.first.stats()
+        widened = await document.client.inspect(SESSION)
+        stats = await document.client.stats()
 
     assert (at_once.is_short, at_once.reanchors) == (True, 0)
     assert jumped.prompt_tokens < 150
@@ -200,15 +208,45 @@ async def test_a_short_window_is_widened_in_the_pause(runtime_dir: Path, model: 
     assert stats.prompt_tokens_read == jumped.evaluated_tokens + key.evaluated_tokens + stats.background_tokens_read
 
 
+async def test_with_one_sequence_a_window_is_widened_in_its_place(runtime_dir: Path, model: Path) -> None:
+    """`engine.nSeqFim = 1` leaves no second sequence: the first one is read anew, and the next key costs its own."""
+    async with opened(runtime_dir, model, n_seq_fim=1) as document:
+        await document.ask()
+        await document.reanchored()
+        document.before += "x"
+        key = await document.ask()
+        widened = await document.client.inspect(SESSION)
+
+    assert (widened.is_short, widened.reanchors) == (False, 1)
+    assert key.prompt_tokens > 270
+    assert key.evaluated_tokens <= 3
+
+
+async def test_with_one_sequence_a_key_finds_what_was_there(runtime_dir: Path, model: Path) -> None:
+    """Who types while the only sequence is read anew gets its old content back, and pays for the key alone."""
+    async with opened(runtime_dir, model, SLOWED, n_seq_fim=1) as document:
+        client = document.client
+        await document.ask()
+        short = await client.inspect(SESSION)
+        await document.read_in_background(N_UBATCH)
+        sessions = await client.sessions()
+        document.before += "x"
+        key = await document.ask()
+        after = await client.inspect(SESSION)
+        found = await document.reanchored()
+
+    assert list(sessions) == [SESSION]
+    assert (after.head, after.reanchors) == (short.head, 0)
+    assert key.evaluated_tokens <= 3
+    assert found.reanchors == 1
+
+
 @pytest.mark.parametrize("who", ["completion", "chat"])
 async def test_background_work_yields_at_once(runtime_dir: Path, model: Path, trace: CallTrace, who: str) -> None:
     """Who arrives inside a background micro-batch ends it and is answered; those that were finished stay."""
-    code = SIZES + SLOWED + TRACING
-    async with worker_process(runtime_dir, code=code, environment=trace.environment) as worker:
-        client = worker.first
-        await client.greet(load(model))
+    async with opened(runtime_dir, model, SLOWED, trace) as document:
+        client = document.client
         await client.done(client.chat("hello", max_tokens=1))  # Makes the context and the template's formatter.
-        document = Document(client)
         await document.ask()
         trace.begin()
         before = (await document.read_in_background(2 * N_UBATCH)).background_tokens_read
@@ -234,10 +272,8 @@ async def test_background_work_yields_at_once(runtime_dir: Path, model: Path, tr
 
 async def test_a_window_is_dropped_when_the_text_has_changed(runtime_dir: Path, model: Path) -> None:
     """A window that is being read for a text that is no longer there is given up, and one for the new text follows."""
-    async with worker_process(runtime_dir, code=SIZES + SLOWED) as worker:
-        client = worker.first
-        await client.greet(load(model))
-        document = Document(client)
+    async with opened(runtime_dir, model, SLOWED) as document:
+        client = document.client
         await document.ask()
         before = (await document.read_in_background(N_UBATCH)).background_tokens_read
         document.after = "\n    # something else\n" + document.after
@@ -260,10 +296,8 @@ async def test_a_window_is_dropped_when_the_text_has_changed(runtime_dir: Path, 
 
 async def test_a_closed_document_gets_no_window(runtime_dir: Path, model: Path) -> None:
     """Closing a document inside its background window frees everything."""
-    async with worker_process(runtime_dir, code=SIZES + SLOWED) as worker:
-        client = worker.first
-        await client.greet(load(model))
-        document = Document(client)
+    async with opened(runtime_dir, model, SLOWED) as document:
+        client = document.client
         await document.ask()
         await document.read_in_background(N_UBATCH)
         sessions = await client.sessions(close=SESSION)
@@ -278,10 +312,8 @@ async def test_a_closed_document_gets_no_window(runtime_dir: Path, model: Path) 
 
 async def test_a_guess_changes_nothing_of_the_session(runtime_dir: Path, model: Path) -> None:
     """A request in the background for text that nobody has accepted leaves window, figures and the next key's cost."""
-    async with worker_process(runtime_dir, code=SIZES + NEVER_IDLE) as worker:
-        client = worker.first
-        await client.greet(load(model))
-        document = Document(client)
+    async with opened(runtime_dir, model, NEVER_IDLE) as document:
+        client = document.client
         await document.ask()
         before = await client.inspect(SESSION)
         read = await client.stats()
@@ -307,11 +339,8 @@ async def test_a_guess_changes_nothing_of_the_session(runtime_dir: Path, model: 
 
 async def test_a_guess_yields_to_a_key(runtime_dir: Path, model: Path, trace: CallTrace) -> None:
     """A key ends what is being guessed for its document, inside the guess's prompt too, and is answered at once."""
-    code = SIZES + NEVER_IDLE + SLOWED + TRACING
-    async with worker_process(runtime_dir, code=code, environment=trace.environment) as worker:
-        client = worker.first
-        await client.greet(load(model))
-        document = Document(client)
+    async with opened(runtime_dir, model, NEVER_IDLE + SLOWED, trace) as document:
+        client = document.client
         await document.ask()
         trace.begin()
         long_guess = document.before + "".join(f"guess_{number}()\n" for number in range(20))

@@ -77,6 +77,20 @@ async def second_life(home: Path, model: Path, folder: Path, **load: Any) -> tup
         return await complete(worker.first)
 
 
+async def first_chat(home: Path, model: Path, folder: Path) -> tuple[wire.Done, list[str]]:
+    """Chat with a fresh worker, let it write, kill it; the answer, and the conversation with the next question."""
+    talk = ["tell me about " + LINES]
+    async with worker_process(home, code=AT_ONCE, snapshot_dir=str(folder), snapshot_bytes=1 << 26) as worker:
+        await worker.first.greet(load_model(model))
+        number = worker.first.chat(*talk, session="chat 1", max_tokens=4, stream=True)
+        cold = await worker.first.done(number)
+        talk += [worker.first.text(number), "and then?"]
+        await until(lambda: len(files(folder)) == 1)
+        worker.process.kill()
+        await worker.exit_code()
+    return cold, talk
+
+
 async def test_a_document_is_not_read_again_after_a_restart(home: Path, model: Path, folder: Path) -> None:
     """The next worker evaluates a handful of tokens where the first one read hundreds, and says the same."""
     cold, text = await first_life(home, model, folder)
@@ -182,15 +196,7 @@ async def test_a_closed_document_waits_on_disk(home: Path, model: Path, folder: 
 
 async def test_a_chat_goes_on_after_a_restart(home: Path, model: Path, folder: Path) -> None:
     """A conversation is found by its content: only what is new is read, whatever the session is called."""
-    talk = ["tell me about " + LINES]
-    async with worker_process(home, code=AT_ONCE, snapshot_dir=str(folder), snapshot_bytes=1 << 26) as worker:
-        await worker.first.greet(load_model(model))
-        number = worker.first.chat(*talk, session="chat 1", max_tokens=4, stream=True)
-        cold = await worker.first.done(number)
-        talk += [worker.first.text(number), "and then?"]
-        await until(lambda: len(files(folder)) == 1)
-        worker.process.kill()
-        await worker.exit_code()
+    cold, talk = await first_chat(home, model, folder)
     async with worker_process(home, snapshot_dir=str(folder), snapshot_bytes=1 << 26) as worker:
         await worker.first.greet(load_model(model))
         warm = await worker.first.done(worker.first.chat(*talk, session="chat 2", max_tokens=4))
@@ -198,6 +204,132 @@ async def test_a_chat_goes_on_after_a_restart(home: Path, model: Path, folder: P
     assert cold.usage.evaluated_tokens > 100
     assert warm.usage.prompt_tokens > cold.usage.prompt_tokens
     assert warm.usage.evaluated_tokens < 60
+
+
+COUNTED = """
+import os
+from botframework.worker.snapshots import SnapshotFolder
+really_describe = SnapshotFolder.described
+def described(self):
+    with open(os.environ["LISTED"], "a") as file:
+        file.write("+")
+    return really_describe(self)
+SnapshotFolder.described = described
+"""
+
+
+async def test_closing_a_document_does_not_list_the_folder(
+    home: Path, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Editors close many files at once: the answer names what is left in memory; asked for all, it reads the disk."""
+    listed = tmp_path / "listed"
+    listed.touch()
+    place = {"snapshot_dir": str(folder), "snapshot_bytes": 1 << 26}
+    async with worker_process(home, code=AT_ONCE + COUNTED, environment={"LISTED": str(listed)}, **place) as worker:
+        client = worker.first
+        await client.greet(load_model(model))
+        for name in ("a", "b"):
+            await complete(client, session=f"file:///{name}.py")
+        await until(lambda: len(files(folder)) == 2)
+        left = await client.sessions(close="file:///a.py")
+        at_closing = listed.read_text()
+        every = await client.sessions()
+
+    assert list(left) == ["file:///b.py"]
+    assert at_closing == ""
+    assert {name: info.where for name, info in every.items()} == {"file:///a.py": "disk", "file:///b.py": "kv"}
+    assert listed.read_text()
+
+
+SLOW_DISK = """
+import os, time
+from botframework.worker.snapshots import SnapshotFolder
+really_read = SnapshotFolder.read
+def read(self, key):
+    open(os.environ["READING"], "w").close()
+    while not os.path.exists(os.environ["MAY_READ"]):
+        time.sleep(0.01)
+    return really_read(self, key)
+SnapshotFolder.read = read
+"""
+"""A disk that gives nothing before it may."""
+
+
+@pytest.mark.parametrize("what", ["document", "chat"])
+async def test_nobody_waits_for_the_disk_of_another(
+    home: Path, model: Path, folder: Path, tmp_path: Path, what: str
+) -> None:
+    """While a snapshot is read others are answered; the one that it is for waits, and then reads next to nothing."""
+    talk: list[str] = []
+    if what == "chat":
+        _, talk = await first_chat(home, model, folder)
+    else:
+        await first_life(home, model, folder)
+    marks = {"READING": tmp_path / "reading", "MAY_READ": tmp_path / "may read"}
+    environment = {name: str(path) for name, path in marks.items()}
+    place = {"snapshot_dir": str(folder), "snapshot_bytes": 1 << 26}
+    async with worker_process(home, code=SLOW_DISK, environment=environment, **place) as worker:
+        client = worker.first
+        await client.greet(load_model(model))
+        if what == "chat":
+            waiting = client.chat(*talk, session="chat 2", max_tokens=4)
+        else:
+            waiting = client.ask(PREFIX, suffix=SUFFIX, session="file:///a.py", max_tokens=4)
+        await until(marks["READING"].exists)
+        others = [client.ask("x = ", session="file:///b.py", max_tokens=4), client.chat("hello", max_tokens=4)]
+        answers = [await client.done(number) for number in others]
+        stats = await client.stats()
+        marks["MAY_READ"].touch()
+        done = await client.done(waiting)
+
+    assert [answer.finish_reason for answer in answers] == ["length", "length"]
+    assert stats.queued == 1
+    assert done.usage.evaluated_tokens < 60
+    assert done.usage.prompt_tokens > 150
+
+
+async def test_what_is_read_from_disk_goes_to_the_next_key_but_not_to_a_cleared_session(
+    home: Path, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    """A key that takes the one before back goes on with the same reading, and clearing makes it count for nothing."""
+    await first_life(home, model, folder)
+    marks = {"READING": tmp_path / "reading", "MAY_READ": tmp_path / "may read"}
+    environment = {name: str(path) for name, path in marks.items()}
+    place = {"snapshot_dir": str(folder), "snapshot_bytes": 1 << 26}
+    async with worker_process(home, code=SLOW_DISK, environment=environment, **place) as worker:
+        client = worker.first
+        await client.greet(load_model(model))
+        first = client.ask(PREFIX, suffix=SUFFIX, session="file:///a.py", max_tokens=0)
+        await until(marks["READING"].exists)
+        second = client.ask(PREFIX + "l", suffix=SUFFIX, session="file:///a.py", max_tokens=4)
+        given_up = await client.done(first)
+        marks["MAY_READ"].touch()
+        warm = await client.done(second)
+
+        await client.sessions(close="file:///a.py")
+        await until(lambda: len(files(folder)) == 1)
+        for path in marks.values():
+            path.unlink()
+        third = client.ask(PREFIX, suffix=SUFFIX, session="file:///a.py", max_tokens=4)
+        await until(marks["READING"].exists)
+        assert await client.clear() == {}
+        assert files(folder) == []
+        cleared = await client.done(third)
+        marks["MAY_READ"].touch()
+        cold, _ = await complete(client)
+
+    assert (given_up.finish_reason, cleared.finish_reason) == ("cancelled", "cancelled")
+    assert warm.usage.evaluated_tokens <= 8
+    assert cold.usage.evaluated_tokens > 150
+
+
+async def test_without_memory_for_states_snapshots_come_back(home: Path, model: Path, folder: Path) -> None:
+    """`engine.parkedMib = 0` keeps no state in memory; one that was fetched for a request is used all the same."""
+    _, text = await first_life(home, model, folder, parked_bytes=0)
+    warm, warm_text = await second_life(home, model, folder, parked_bytes=0)
+
+    assert warm.usage.evaluated_tokens <= 4
+    assert warm_text == text
 
 
 async def test_a_recurrent_model_comes_back_too(home: Path, tmp_path: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from support.gguf_factory import tiny_llama
 from support.worker_process import PATIENCE_S, WorkerClient, load_model, worker_process
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 FIM_CELLS = 2_048
@@ -52,6 +53,17 @@ def roomy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trace(tmp_path: Path) -> CallTrace:
     """The calls of the test's worker, if it runs `TRACING`."""
     return CallTrace(tmp_path / "calls")
+
+
+@contextlib.asynccontextmanager
+async def slow_reader(runtime_dir: Path, model: Path, trace: CallTrace) -> AsyncIterator[WorkerClient]:
+    """The client of a worker of 330 tokens a second with windows of 600 tokens, whose calls are traced from now on."""
+    code = LARGE_WINDOWS + SLOWED + TRACING
+    async with worker_process(runtime_dir, code=code, environment=trace.environment) as worker:
+        # Room for such a window, whatever the model was trained on.
+        await worker.first.greet(load_model(model, n_ctx_fim=4_096))
+        trace.begin()
+        yield worker.first
 
 
 def answered_once(client: WorkerClient) -> bool:
@@ -141,11 +153,7 @@ async def test_a_key_inside_a_prompt_keeps_every_micro_batch_that_was_finished(
     runtime_dir: Path, roomy_model: Path, trace: CallTrace
 ) -> None:
     """The next key goes on where the cancelled one was, and its answer says that each token was read once."""
-    code = LARGE_WINDOWS + SLOWED + TRACING
-    async with worker_process(runtime_dir, code=code, environment=trace.environment) as worker:
-        client = worker.first
-        await client.greet(large(roomy_model))
-        trace.begin()
+    async with slow_reader(runtime_dir, roomy_model, trace) as client:
         first = client.ask(CODE, session="doc", max_tokens=3)
         read = (await client.read_more_than(150)).prompt_tokens_read
         client.send(wire.Cancel(id=first))
@@ -160,11 +168,7 @@ async def test_a_key_inside_a_prompt_keeps_every_micro_batch_that_was_finished(
 
 async def test_the_newest_key_wins(runtime_dir: Path, roomy_model: Path, trace: CallTrace) -> None:
     """Of keys that each take the one before back only the last is answered with text, and nothing is read twice."""
-    code = LARGE_WINDOWS + SLOWED + TRACING
-    async with worker_process(runtime_dir, code=code, environment=trace.environment) as worker:
-        client = worker.first
-        await client.greet(large(roomy_model))
-        trace.begin()
+    async with slow_reader(runtime_dir, roomy_model, trace) as client:
         numbers = [client.ask(CODE, session="doc", max_tokens=3)]
         await client.read_more_than(64)
         for length in range(1, 6):
@@ -180,11 +184,7 @@ async def test_the_newest_key_wins(runtime_dir: Path, roomy_model: Path, trace: 
 
 async def test_keys_faster_than_micro_batches_get_on(runtime_dir: Path, roomy_model: Path, trace: CallTrace) -> None:
     """When every key comes inside the micro-batch of the one before, the next ones are small enough to be finished."""
-    code = LARGE_WINDOWS + SLOWED + TRACING
-    async with worker_process(runtime_dir, code=code, environment=trace.environment) as worker:
-        client = worker.first
-        await client.greet(large(roomy_model))
-        trace.begin()
+    async with slow_reader(runtime_dir, roomy_model, trace) as client:
         async with asyncio.timeout(PATIENCE_S):
             length = 0
             while (await client.stats()).prompt_tokens_read < 400:
@@ -225,11 +225,7 @@ async def test_after_reading_ahead_a_request_reads_nothing(runtime_dir: Path, ro
 
 async def test_a_request_takes_over_from_reading_ahead(runtime_dir: Path, roomy_model: Path, trace: CallTrace) -> None:
     """Who asks while the prompt is read ahead ends the reading, goes on where it was, and reads nothing twice."""
-    code = LARGE_WINDOWS + SLOWED + TRACING
-    async with worker_process(runtime_dir, code=code, environment=trace.environment) as worker:
-        client = worker.first
-        await client.greet(large(roomy_model))
-        trace.begin()
+    async with slow_reader(runtime_dir, roomy_model, trace) as client:
         ahead = client.ask(CODE, session="doc", max_tokens=0)
         read = (await client.read_more_than(128)).prompt_tokens_read
         asked = await client.done(client.ask(CODE, session="doc", max_tokens=3))
@@ -313,9 +309,63 @@ async def test_an_abort_that_nobody_asked_for_is_tried_again(
     assert (nervous_talk.text, nervous_talk.usage) == (talk.text, talk.usage)
 
 
-def large(model: Path) -> wire.LoadModel:
-    """Room for a window of 600 tokens, whatever the model was trained on."""
-    return load_model(model, n_ctx_fim=4_096)
+# --- who does not read ------------------------------------------------------------------------------------------------
+
+
+SOON_ABSENT = """
+from botframework.wire import link
+import botframework.worker.scheduler as scheduler
+link.HIGH_WATER, link.LOW_WATER = 2_000, 500
+scheduler.ABSENT_S = 0.2
+"""
+"""A client is behind after some hundred tokens, and absent soon after."""
+
+
+async def _running(client: WorkerClient) -> None:
+    """Wait until somebody's request has the sequence."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (await client.stats()).running:
+            pass
+
+
+@pytest.mark.parametrize(("what", "memory"), [("completion", 1 << 30), ("chat", 1 << 30), ("chat", 0)])
+async def test_who_does_not_read_gives_its_cells_away(
+    runtime_dir: Path, roomy_model: Path, what: str, memory: int
+) -> None:
+    """The only sequence goes to somebody who reads; the answer goes on where it was when its client reads again.
+
+    Without memory for its state all of it is read again, and nothing is said twice.
+    """
+
+    def ask(client: WorkerClient, session: str, max_tokens: int) -> int:
+        if what == "chat":
+            return client.chat("x", session=session, max_tokens=max_tokens, stream=True)
+        return client.ask("x = ", session=session, max_tokens=max_tokens, stream=True)
+
+    async with worker_process(runtime_dir, code=SOON_ABSENT) as worker:
+        deaf, other = worker.first, await worker.connect()
+        cells = {"n_seq_fim": 1, "n_seq_chat": 1, "n_ctx_fim": 4_096, "n_ctx_chat": 4_096}
+        for client in (deaf, other):
+            await client.greet(load_model(roomy_model, parked_bytes=memory, **cells))
+        alone = ask(other, "alone", 2_000)
+        end = await other.done(alone)
+        deaf.connection.pause_reading()
+        number = ask(deaf, "doc", 2_000)
+        await _running(other)
+        beside = await other.done(ask(other, "mine", 5))
+        stats = await other.stats()
+        deaf.connection.resume_reading()
+        late = await deaf.done(number)
+
+    assert beside.usage.completion_tokens == 5
+    assert (stats.queued, stats.running) == (1, 0)
+    assert (late.finish_reason, late.usage.completion_tokens) == (end.finish_reason, end.usage.completion_tokens)
+    if memory:
+        assert deaf.text(number) == other.text(alone)
+        assert late.usage.evaluated_tokens == late.usage.prompt_tokens
+    else:  # What is read in one piece rounds otherwise than what was generated token by token.
+        assert deaf.text(number)[:SURE_CHARS] == other.text(alone)[:SURE_CHARS]
+        assert late.usage.evaluated_tokens > 2 * late.usage.prompt_tokens
 
 
 # --- what nobody waits for --------------------------------------------------------------------------------------------

@@ -9,45 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from botframework.worker import container
-from botframework.worker.fingerprint import DIGEST_BYTES, FINGERPRINT_BYTES
 from botframework.worker.parked import ENTRY_BYTES, ParkedState
 from botframework.worker.snapshot_writer import SnapshotWriter
 from botframework.worker.snapshots import SnapshotFolder
+from support.snapshot_folder import FINGERPRINT, PLENTY, folder_at, key
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_S = 20.0
-PLENTY = 1 << 30
-FINGERPRINT = bytes(range(FINGERPRINT_BYTES))
-
-
-def key(number: int) -> bytes:
-    """A session's key."""
-    return bytes([number]) * DIGEST_BYTES
 
 
 def state(size: int = 2_000, *, fill: bytes = b"s") -> ParkedState:
     """A parked state of so many bytes in memory."""
     tokens = array("i", range(10))
     return ParkedState(tokens, fill * (size - ENTRY_BYTES - tokens.itemsize * len(tokens)))
-
-
-def folder_at(path: Path) -> SnapshotFolder:
-    """A folder with ordinary parameters."""
-    return SnapshotFolder(path, limit_bytes=PLENTY, fingerprint=FINGERPRINT)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where a folder of snapshots may be made."""
-    return tmp_path / "sessions" / ("0" * 32)
-
-
-@pytest.fixture
-def folder(path: Path) -> SnapshotFolder:
-    """A folder that is not there yet."""
-    return folder_at(path)
 
 
 def numbers(folder: SnapshotFolder) -> list[int]:

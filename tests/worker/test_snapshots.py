@@ -11,31 +11,21 @@ import sys
 import time
 from array import array
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from botframework.worker import container, fingerprint, snapshots
-from botframework.worker.fingerprint import DIGEST_BYTES, FINGERPRINT_BYTES
 from botframework.worker.parked import ParkedState
 from botframework.worker.snapshots import SnapshotFolder
 from support import snapshot_faults
 from support.gguf_factory import tiny_llama, tiny_mamba
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from support.snapshot_folder import FINGERPRINT, folder_at, key
 
 TESTS = Path(__file__).parents[1]
 POSIX_ONLY = pytest.mark.skipif(sys.platform == "win32", reason="owners, modes, links and fork are POSIX's")
 PATIENCE_S = 20.0
 DAY_S = 86_400.0
-FINGERPRINT = bytes(range(FINGERPRINT_BYTES))
-PLENTY = 1 << 30
-
-
-def key(number: int) -> bytes:
-    """A session's key."""
-    return bytes([number]) * DIGEST_BYTES
 
 
 def state(size: int = 1_000, *, fill: bytes = b"s", note: bytes = b"note") -> ParkedState:
@@ -43,25 +33,6 @@ def state(size: int = 1_000, *, fill: bytes = b"s", note: bytes = b"note") -> Pa
     tokens = array("i", range(10))
     beside = container.lengths_of(ParkedState(tokens, b"", note)).file_bytes
     return ParkedState(tokens, fill * (size - beside), note)
-
-
-def folder_at(
-    path: Path, *, limit_bytes: int = PLENTY, mark: bytes = FINGERPRINT, clock: Callable[[], float] = time.time
-) -> SnapshotFolder:
-    """A folder with ordinary parameters."""
-    return SnapshotFolder(path, limit_bytes=limit_bytes, fingerprint=mark, clock=clock)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where a folder of snapshots may be made."""
-    return tmp_path / "sessions" / ("0" * 32)
-
-
-@pytest.fixture
-def folder(path: Path) -> SnapshotFolder:
-    """A folder that is not there yet."""
-    return folder_at(path)
 
 
 def run_child(module: str, *arguments: str) -> str:
@@ -441,6 +412,25 @@ def test_the_limit_counts_other_models_too(path: Path) -> None:
     assert folder_at(path, limit_bytes=20_000).write(key(2), state(10_000))
 
     assert numbers(other) == []
+
+
+def test_the_limit_is_that_of_all_workspaces(path: Path, tmp_path: Path) -> None:
+    """What is written in one workspace displaces what was longest not used in any, but nothing behind a link."""
+    here, there = (folder_at(each, limit_bytes=30_000) for each in (path, path.with_name("1" * 32)))
+    elsewhere = folder_at(tmp_path / "elsewhere")
+    elsewhere.write(key(9), state(10_000))
+    age(elsewhere, 9, 13 * DAY_S)
+    path.parent.mkdir(parents=True)
+    path.with_name("2" * 32).symlink_to(elsewhere.path)
+    for number, folder, days in ((1, there, 3.0), (2, here, 2.0), (3, there, 1.0)):
+        assert folder.write(key(number), state(10_000))
+        age(folder, number, days * DAY_S)
+
+    assert here.write(key(4), state(10_000))
+
+    assert [entry.key for entry in there.entries()] == [key(3)]
+    assert [entry.key for entry in here.entries()] == [key(2), key(4)]
+    assert [entry.key for entry in elsewhere.entries()] == [key(9)]
 
 
 def test_what_is_larger_than_the_limit_is_not_written(path: Path) -> None:

@@ -62,14 +62,16 @@ def test_a_window_is_the_text_around_the_cursor(prefix: str, suffix: str, head: 
     assert list(laid.head_tokens) == words(laid.head)
 
 
-def test_cuts_are_at_lines() -> None:
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_cuts_are_at_lines(line_end: str) -> None:
     """A cut head begins with a line and a cut suffix ends with one."""
-    laid = window(FILE[:CURSOR], FILE[CURSOR:])
+    prefix, suffix = (text.replace("\n", line_end) for text in (FILE[:CURSOR], FILE[CURSOR:]))
+    laid = window(prefix, suffix)
 
     assert laid.is_head_cut
     assert laid.head.startswith("    value_")
     assert laid.is_suffix_cut
-    assert laid.suffix.endswith("\n")
+    assert laid.suffix.endswith(f"){line_end}")
 
 
 def test_the_middle_begins_at_the_cursor_s_line() -> None:

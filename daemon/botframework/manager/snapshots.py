@@ -30,7 +30,7 @@ def folder(settings: Settings, root_uri: str) -> str:
 
 
 def limit_bytes(settings: Settings) -> int:
-    """What one workspace's snapshots may take."""
+    """What the snapshots of all workspaces may take together."""
     return settings.sessions.disk_mib << 20
 
 

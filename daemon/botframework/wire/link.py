@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -117,8 +118,8 @@ class Connection(asyncio.BufferedProtocol, Generic[T]):
         self._on_message = on_message
         self._on_lost = on_lost
         self._on_caught_up = on_caught_up
-        self.is_behind = False
-        """Whether the peer has more than `HIGH_WATER` bytes to take; any thread may read it."""
+        self.behind_since: float | None = None
+        """On the monotonic clock, since when the peer has more than `HIGH_WATER` bytes to take; any thread may read."""
         self._transport: asyncio.Transport | None = None
         self._fault: Exception | None = None
         self._paused = False
@@ -132,11 +133,11 @@ class Connection(asyncio.BufferedProtocol, Generic[T]):
 
     def pause_writing(self) -> None:
         """asyncio: the peer is behind."""
-        self.is_behind = True
+        self.behind_since = time.monotonic()
 
     def resume_writing(self) -> None:
         """asyncio: the peer has caught up."""
-        self.is_behind = False
+        self.behind_since = None
         self._on_caught_up()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
@@ -161,6 +162,11 @@ class Connection(asyncio.BufferedProtocol, Generic[T]):
         if not self._lost:
             self._lost = True
             self._on_lost(self._fault or exc)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the peer has more than `HIGH_WATER` bytes to take; any thread may ask."""
+        return self.behind_since is not None
 
     @property
     def is_closed(self) -> bool:

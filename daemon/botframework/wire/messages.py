@@ -198,7 +198,10 @@ class ListSessions(Message, frozen=True, tag="sessions"):
 
 
 class CloseSession(Message, frozen=True, tag="close"):
-    """Free a session's memory; answered with `Sessions`. Its snapshot stays: the file may be opened again."""
+    """Free a session's memory; answered with `Sessions`. Its snapshot stays: the file may be opened again.
+
+    The answer lists the sessions in memory only: an editor closes many files at once, and a folder is slow to list.
+    """
 
     id: int
     session: SessionName

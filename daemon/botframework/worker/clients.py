@@ -82,6 +82,11 @@ class ClientLink:
         """Whether its generations should wait; any thread."""
         return self.connection.is_behind
 
+    @property
+    def behind_since(self) -> float | None:
+        """On the monotonic clock, since when they do; any thread."""
+        return self.connection.behind_since
+
     def send(self, message: wire.Message) -> None:
         """Queue a message; any thread. The answer of a request also ends the request."""
         if isinstance(message, wire.Done | wire.Failure):

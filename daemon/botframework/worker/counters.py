@@ -6,7 +6,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from botframework.worker.requests import Figures, Phase
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from botframework.worker.engine import Lane
     from botframework.worker.requests import Job
     from botframework.worker.sessions import Owner
 
@@ -24,15 +29,29 @@ class Counters:
         self.last_first_token_ms: dict[int, float] = {}
         """By connection number."""
         self._produced: deque[float] = deque()
-        """When the tokens of the last second were generated."""
+        """When tokens were generated: those of the second that ended with the newest."""
         self._since_answer: dict[tuple[Owner, bool], int] = {}
         """Prompt tokens by session and whether it is the completion context's: the name may be used in both."""
 
     @property
     def tokens_per_s(self) -> float:
-        """Of the last second."""
-        now = time.monotonic()
-        return sum(now - at < RATE_WINDOW_S for at in list(self._produced)) / RATE_WINDOW_S
+        """Of the last second in which tokens were generated, so that it can be read when a short answer is over."""
+        return len(self._produced) / RATE_WINDOW_S
+
+    def figures(self, jobs: Sequence[Job], lanes: Sequence[Lane], connection: int) -> Figures:
+        """What the heartbeat of a connection's daemon tells of this moment; any thread."""
+        return Figures(
+            kv_tokens=sum(lane.pool.tokens for lane in lanes),
+            kv_cells=sum(lane.context.n_cells for lane in lanes),
+            queued=sum(job.phase is Phase.WAITING for job in jobs),
+            running=sum(job.phase in (Phase.PREFILL, Phase.GENERATE) for job in jobs),
+            tokens_per_s=self.tokens_per_s,
+            last_first_token_ms=self.last_first_token_ms.get(connection, 0.0),
+            n_threads=max((lane.governor.n_threads for lane in lanes), default=0),
+            prompt_tokens_read=self.prompt_tokens_read,
+            background_tokens_read=self.background_tokens_read,
+            tokens_generated=self.tokens_generated,
+        )
 
     def read(self, job: Job, count: int) -> None:
         """So many tokens of a job's prompt were read."""
@@ -69,4 +88,8 @@ class Counters:
     def forget_connection(self, connection: int) -> None:
         """A connection is gone."""
         self.last_first_token_ms.pop(connection, None)
+        self.forget_sessions(connection)
+
+    def forget_sessions(self, connection: int) -> None:
+        """All sessions of a connection are closed."""
         self._since_answer = {key: count for key, count in self._since_answer.items() if key[0][0] != connection}

@@ -20,9 +20,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from botframework.wire.text import line_end
 from botframework.worker.brackets import CLOSER_OF, CLOSERS, LONG_QUOTES, Brackets, Match, indent_of
 from botframework.worker.repetition import LINE_PERIODS, LinePeriod, LineRepetition
-from botframework.worker.window import after_closers, line_end
+from botframework.worker.window import after_closers
 
 if TYPE_CHECKING:
     from botframework.wire.messages import Ending

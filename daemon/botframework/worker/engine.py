@@ -11,7 +11,7 @@ import logging
 import statistics
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from botframework.wire import messages as wire
 from botframework.worker import fim, llama, window
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LaneName = Literal["fim", "chat"]
+LANES: tuple[LaneName, ...] = get_args(LaneName)
 
 CALIBRATION_S = 0.5
 """Time for measuring one thread count at load; a big model gets fewer steps, not more time."""
@@ -60,7 +61,7 @@ class Lane:
         now = time.monotonic()
         return [
             wire.SessionInfo(
-                session=sequence.owner[1] if sequence.owner else "",
+                session=sequence.session[1] if sequence.session else "",
                 context=self.name,
                 tokens=len(sequence.tokens),
                 busy=sequence.busy,
@@ -132,6 +133,7 @@ class Engine:
                 flash_attn=load.flash_attn,
                 kv_type=load.kv_type,
             )
+            chunk = self._chunk(name, context.n_batch)
             self._lanes[name] = Lane(
                 name,
                 context,
@@ -141,9 +143,9 @@ class Engine:
                     can_cut=self.can_cut_tail,
                     parking=self._parking(name) if self._parking is not None else None,
                 ),
-                self._chunk(name, context.n_batch),
+                chunk,
                 ThreadGovernor(self.n_threads),
-                PrefillSpeed(self.prefill_tokens_per_s, context.n_batch),
+                PrefillSpeed(self.prefill_tokens_per_s, chunk),
             )
         return self._lanes[name]
 
@@ -276,7 +278,7 @@ class Engine:
             context.forget(0)
             context.decode_chunk(0, 0, chunk, output=True)
 
-        # The fastest counts: another process may take the cores for a moment, and windows are sized once.
+        # The fastest counts: another process may take the cores for a moment, and the first windows are sized by this.
         seconds = min(_times_s(read_again, start=0))
         self.prefill_tokens_per_s = len(chunk) / seconds
         lane.speed = PrefillSpeed(self.prefill_tokens_per_s, lane.chunk)

@@ -47,11 +47,6 @@ class FimTokens:
     bos: int = ABSENT
     """Stands before every prompt, if the model wants that (its ``add_bos``)."""
 
-    @property
-    def marks(self) -> int:
-        """How many marks a prompt has, BOS included."""
-        return 3 + (self.bos != ABSENT)
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:

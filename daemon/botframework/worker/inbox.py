@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Post = Callable[[Callable[[], None]], None]
+    """`Inbox.post`."""
+
 log = logging.getLogger(__name__)
 
 

@@ -7,7 +7,6 @@ counts as free, and a person waits for the rest.
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ import msgspec
 
 from botframework.worker import window as windows
 from botframework.worker.healing import held_back
-from botframework.worker.plaintext import cut_long_runs, replace_surrogates
+from botframework.worker.plaintext import cut_long_runs
 from botframework.worker.sessions import common_beginning
 
 if TYPE_CHECKING:
@@ -61,7 +60,6 @@ class FimSession:
     cached: int = 0
     evaluated: int = 0
     reanchors: int = 0
-    used_at: float = 0.0
     is_saved: bool = False
     """Whether a snapshot of this window is on disk."""
 
@@ -105,10 +103,6 @@ class Infilling:
         """A document's session, if it has one."""
         return self._sessions.get(owner)
 
-    def sessions(self) -> list[tuple[Owner, FimSession]]:
-        """All, the most recently used first."""
-        return list(reversed(self._sessions.items()))
-
     def forget(self, owner: Owner) -> None:
         """A document is closed."""
         self._sessions.pop(owner, None)
@@ -132,12 +126,12 @@ class Infilling:
         """
         prefix, rest = _texts(request)
         if not owner[1]:
-            return self._lay_out(self._full(prefix, rest, None), prefix, rest, heal=request.heal)
+            return self._fresh(self._full(prefix, rest, None), prefix, rest, heal=request.heal)
         session = self.session(owner)
         if request.priority == "background":
             # A guess at what the file may become: nothing is laid around it, and nobody is told of it.
             return self._in_window(session.window, prefix, rest, "", heal=request.heal)
-        session.request, session.used_at = request, time.monotonic()
+        session.request = request
         before = session.plan.middle if session.plan is not None else ""
         plan = self._in_window(session.window, prefix, rest, before, heal=request.heal)
         if plan is None:
@@ -159,7 +153,7 @@ class Infilling:
         laid = self._full(prefix, rest, session.window)
         if laid == session.window:
             return None
-        plan = self._lay_out(laid, prefix, rest, heal=session.request.heal)
+        plan = self._fresh(laid, prefix, rest, heal=session.request.heal)
         # In a line too long for a middle the anchor hardly gets nearer, and would be moved in every pause.
         is_better = session.plan.window.is_short or plan.typed * 2 <= session.plan.typed
         return plan if is_better else None
@@ -181,9 +175,10 @@ class Infilling:
         session.is_saved = False
 
     def _in_window(self, window: Window | None, prefix: str, rest: str, before: str, *, heal: bool) -> Plan | None:
-        if window is None or window.middle(prefix, rest, before) is None:
+        middle = window.middle(prefix, rest, before) if window is not None else None
+        if window is None or middle is None:
             return None
-        plan = self._lay_out(window, prefix, rest, before, heal=heal)
+        plan = self._lay_out(window, middle, heal=heal)
         return plan if plan.typed <= self._budget().middle else None
 
     def _in_new_window(
@@ -197,11 +192,11 @@ class Infilling:
                 (windows.Sizes(budget.full.head, budget.short.suffix), True),
             ):
                 laid = self._lay(prefix, rest, sizes, window, is_short=is_short)
-                plan = self._lay_out(laid, prefix, rest, heal=heal)
+                plan = self._fresh(laid, prefix, rest, heal=heal)
                 if len(plan.prompt) - common_beginning(cached, plan.prompt) <= budget.short.total:
                     return plan
         laid = self._lay(prefix, rest, budget.short, None, is_short=True)
-        return self._lay_out(laid, prefix, rest, heal=heal)
+        return self._fresh(laid, prefix, rest, heal=heal)
 
     def _full(self, prefix: str, rest: str, keep: Window | None) -> Window:
         return self._lay(prefix, rest, self._budget().full, keep)
@@ -213,9 +208,12 @@ class Infilling:
             prefix, rest, sizes, self._plain, middle_tokens=self._budget().middle, is_short=is_short, keep=keep
         )
 
-    def _lay_out(self, window: Window, prefix: str, rest: str, before: str = "", *, heal: bool) -> Plan:
-        middle = window.middle(prefix, rest, before)
-        assert middle is not None  # noqa: S101 - it was laid around this text, or has just been compared with it
+    def _fresh(self, window: Window, prefix: str, rest: str, *, heal: bool) -> Plan:
+        middle = window.middle(prefix, rest)
+        assert middle is not None  # noqa: S101 - the window was laid around this text
+        return self._lay_out(window, middle, heal=heal)
+
+    def _lay_out(self, window: Window, middle: str, *, heal: bool) -> Plan:
         layout = self.layout
         if layout.typed == "after":
             head: Sequence[int] = window.head_tokens
@@ -252,4 +250,4 @@ def unpack(note: bytes) -> Window | None:
 
 
 def _texts(request: FimRequest) -> tuple[str, str]:
-    return replace_surrogates(request.prefix), windows.after_closers(replace_surrogates(request.suffix))
+    return request.prefix, windows.after_closers(request.suffix)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from botframework.worker.engine import Engine
+    from botframework.worker.residence import Residence
     from botframework.worker.scheduler import Scheduler
 
 Question = wire.ListSessions | wire.CloseSession | wire.ClearSessions | wire.Inspect
@@ -69,6 +70,7 @@ class Worker:
         self._outcome: wire.Loaded | wire.LoadFailed | None = None
         self._scheduler: Scheduler | None = None
         self._engine: Engine | None = None
+        self._residence: Residence | None = None
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._memory: tuple[float, int, tuple[wire.Device, ...]] = (0.0, 0, ())
         """When memory was last measured, our own in bytes, and that of the GPUs."""
@@ -97,7 +99,8 @@ class Worker:
         lane = engine.lane("fim")
         watchdog.expect(lane.context.n_batch / engine.prefill_tokens_per_s)
         residence = Residence(engine, load)
-        self._engine, self._scheduler = engine, Scheduler(engine, residence, self._flight, watchdog)
+        self._engine, self._residence = engine, residence
+        self._scheduler = Scheduler(engine, residence, self._flight, watchdog)
         self._clients.each(self.greeted)
         self._flight.set_phase("serving")
         self._outcome = outcome
@@ -124,9 +127,9 @@ class Worker:
 
     def greeted(self, client: ClientLink) -> None:
         """Use the client's folder for its snapshots; again when it greets again."""
-        scheduler, hello = self._scheduler, client.hello
-        if scheduler is not None and hello is not None:
-            scheduler.post(lambda: scheduler.open_snapshots(client, hello.snapshot_dir, hello.snapshot_bytes))
+        scheduler, residence, hello = self._scheduler, self._residence, client.hello
+        if scheduler is not None and residence is not None and hello is not None:
+            scheduler.post(lambda: residence.open_snapshots(client.number, hello.snapshot_dir, hello.snapshot_bytes))
 
     def caught_up(self) -> None:
         """Let the scheduler look again at a client that was behind."""
@@ -187,8 +190,8 @@ class Worker:
         return None
 
     def _question(self, client: ClientLink, question: Question) -> None:
-        scheduler, number = self._scheduler, question.id
-        if scheduler is None:
+        scheduler, residence, number = self._scheduler, self._residence, question.id
+        if scheduler is None or residence is None:
             is_inspect = isinstance(question, wire.Inspect)
             client.send(
                 wire.Inspection(id=number, found=False) if is_inspect else wire.Sessions(id=number, sessions=())
@@ -204,7 +207,7 @@ class Worker:
             for job in list(client.jobs.values()):
                 if isinstance(question, wire.ClearSessions) or job.request.session == question.session:
                     scheduler.cancel(job)
-        scheduler.post(lambda: _answer(scheduler, client, question))
+        scheduler.post(lambda: _answer(scheduler, residence, client, question))
 
     def _stats(self, client: ClientLink, number: int) -> wire.Stats:
         figures = self._scheduler.figures(client) if self._scheduler is not None else Figures()
@@ -246,20 +249,22 @@ class Worker:
             time.sleep(60)
 
 
-def _answer(scheduler: Scheduler, client: ClientLink, question: Question) -> None:
+def _answer(scheduler: Scheduler, residence: Residence, client: ClientLink, question: Question) -> None:
     """Answer a question about sessions; in the scheduling thread."""
     client.questions.popleft()
     match question:
         case wire.Inspect(session=name):
-            client.send(scheduler.inspect(client, question.id, name))
+            client.send(residence.inspect((client.number, name), question.id))
             return
         case wire.CloseSession(session=name):
             scheduler.close_session(client, name)
+            client.send(wire.Sessions(id=question.id, sessions=tuple(residence.sessions_in_memory(client.number))))
+            return
         case wire.ClearSessions():
             scheduler.clear_sessions(client)
         case wire.ListSessions():
             pass
-    client.send(wire.Sessions(id=question.id, sessions=scheduler.sessions(client)))
+    client.send(wire.Sessions(id=question.id, sessions=tuple(residence.sessions(client.number))))
 
 
 def _prepare_chat(job: Job, request: wire.ChatRequest, engine: Engine, scheduler: Scheduler) -> None:

@@ -102,8 +102,15 @@ class ParkedStates:
         self._entries: OrderedDict[tuple[Owner, str], tuple[ParkedState, float]] = OrderedDict()
         """Least recently used first; with the time of that use."""
 
-    def put(self, owner: Owner, lane: str, parked: ParkedState) -> list[tuple[Owner, str, ParkedState]]:
+    def put(
+        self, owner: Owner, lane: str, parked: ParkedState, *, is_wanted: bool = False
+    ) -> list[tuple[Owner, str, ParkedState]]:
         """Keep a state, in the place of the session's older one.
+
+        Parameters
+        ----------
+        is_wanted
+            Somebody is about to take it: it is kept even if it alone is larger than the limit, until the next comes.
 
         Returns
         -------
@@ -111,10 +118,10 @@ class ParkedStates:
         itself if it is larger than the limit.
         """
         self.forget(owner, lane)
-        if parked.size > self.limit:
+        if parked.size > self.limit and not is_wanted:
             return [(owner, lane, parked)]
         gone = []
-        while self.bytes + parked.size > self.limit:
+        while self._entries and self.bytes + parked.size > self.limit:
             (old_owner, old_lane), (old, _) = self._entries.popitem(last=False)
             self.bytes -= old.size
             gone.append((old_owner, old_lane, old))

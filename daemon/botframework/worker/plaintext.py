@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from botframework.wire.text import replace_surrogates
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,17 +23,7 @@ LONGEST_RUN = 1_024
 which recurses over a run and overflows the stack: 8 MiB end between 20,000 and 65,000 characters, and the threads of
 some systems have a sixteenth of that. No word of a person is so long."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _RUN = re.compile(rf"\S{{1,{LONGEST_RUN}}}|\s{{1,{LONGEST_RUN}}}")
-
-
-def replace_surrogates(text: str) -> str:
-    """Half a surrogate pair has no UTF-8 and no tokens; it becomes U+FFFD."""
-    try:
-        text.encode()  # Faster than a search, and done at every key.
-    except UnicodeEncodeError:
-        return _SURROGATE.sub(REPLACEMENT, text)
-    return text
 
 
 def cut_long_runs(text: str, special: SpecialTexts | None = None) -> list[str]:

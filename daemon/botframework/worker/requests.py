@@ -55,6 +55,11 @@ class Client(Protocol):
         """Whether the client has so much untaken that its generations should wait."""
         ...
 
+    @property
+    def behind_since(self) -> float | None:
+        """On the monotonic clock, since when; None: it is not."""
+        ...
+
 
 class Phase(enum.Enum):
     """Where a job stands."""
@@ -84,6 +89,8 @@ class Job:
         self.failure: BotframeworkError | None = None
         """Set when preparing the prompt failed."""
         self.prompt: list[int] | None = None
+        self.was_recalled = False
+        """What is on disk of its session was asked for."""
         self.max_tokens = request.max_tokens
         self.dropped_messages = 0
         self.plan: Plan | None = None
@@ -93,6 +100,8 @@ class Job:
         self.healing: Healing | None = None
         self.next_token = -1
         """Sampled, but not in the KV cache yet."""
+        self.suspended: list[int] | None = None
+        """What its sequence held when it had to give it away; must be there again before ``next_token`` is read."""
         self.next_repeats = False
         """The next token only repeats what the user typed (healing): it is read, not generated."""
         self.cached = 0
@@ -143,6 +152,17 @@ class Job:
         request = self.request
         if isinstance(request, wire.FimRequest) and request.ghost and request.max_tokens:
             self._endings = Endings(request.prefix, request.suffix, one_line=request.one_line)
+
+    def suspend(self) -> None:
+        """Wait without a sequence; who was generating goes on later where it was."""
+        if self.phase is Phase.GENERATE and self.sequence is not None:
+            self.suspended = list(self.sequence.tokens)
+        self.sequence, self.phase = None, Phase.WAITING
+
+    def resume(self, sequence: KvSequence) -> None:
+        """Go on in a leased sequence, which has all or a part of what the job had."""
+        self.sequence = sequence
+        self.phase = Phase.GENERATE if sequence.tokens == self.suspended else Phase.PREFILL
 
     def spent(self, seconds: float) -> None:
         """Count time in llama.cpp on behalf of this job."""

@@ -14,17 +14,16 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from botframework.errors import BotframeworkError, DeadlineExceeded, InvalidParams
+from botframework.errors import BotframeworkError, DeadlineExceeded
 from botframework.wire import messages as wire
-from botframework.worker import sampling
+from botframework.worker.admission import Admission, Start
 from botframework.worker.background import Background, Reanchoring
-from botframework.worker.calls import YIELDING_CHUNK, Calls, share_step
+from botframework.worker.calls import Calls, share_step
 from botframework.worker.choosing import choose
 from botframework.worker.counters import Counters
-from botframework.worker.healing import Healing
 from botframework.worker.inbox import Inbox
-from botframework.worker.llama import SamplerChain
-from botframework.worker.requests import Figures, Job, Phase
+from botframework.worker.pace import Pace
+from botframework.worker.requests import Job, Phase
 from botframework.worker.turns import STARVATION_S, Turns
 
 if TYPE_CHECKING:
@@ -32,14 +31,14 @@ if TYPE_CHECKING:
 
     from botframework.wire.flight import FlightWriter
     from botframework.worker.engine import Engine, Lane
-    from botframework.worker.requests import Client
+    from botframework.worker.requests import Client, Figures
     from botframework.worker.residence import Residence
     from botframework.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-TYPING_S = 2.0
-"""So long after a completion the next one is likely: prompts are read in small micro-batches."""
+ABSENT_S = 10.0
+"""A client that has been behind for so long gives its cells away until it reads again."""
 
 
 class Scheduler:
@@ -58,10 +57,15 @@ class Scheduler:
         self._counters = Counters()
         self._calls = Calls(flight, watchdog, self._turns)
         self._background = Background(self._residence)
-        self._completed_at = float("-inf")
-        """When a completion was last worked on."""
-        self._cautious_until = float("-inf")
-        """Keys come faster than micro-batches end: until then those of completions are small, so that they do end."""
+        self._pace = Pace()
+        self._admission = Admission(
+            engine,
+            residence,
+            self._pace,
+            self._clients,
+            end_background=self._end_background,
+            post=self._inbox.post,
+        )
 
     # --- any thread ---------------------------------------------------------------------------------------------------
 
@@ -85,19 +89,7 @@ class Scheduler:
 
     def figures(self, client: Client) -> Figures:
         """What the heartbeat tells of this moment."""
-        jobs, lanes, counters = list(self._jobs), self._engine.lanes, self._counters
-        return Figures(
-            kv_tokens=sum(lane.pool.tokens for lane in lanes),
-            kv_cells=sum(lane.context.n_cells for lane in lanes),
-            queued=sum(job.phase is Phase.WAITING for job in jobs),
-            running=sum(job.phase in (Phase.PREFILL, Phase.GENERATE) for job in jobs),
-            tokens_per_s=counters.tokens_per_s,
-            last_first_token_ms=counters.last_first_token_ms.get(client.number, 0.0),
-            n_threads=max((lane.governor.n_threads for lane in lanes), default=0),
-            prompt_tokens_read=counters.prompt_tokens_read,
-            background_tokens_read=counters.background_tokens_read,
-            tokens_generated=counters.tokens_generated,
-        )
+        return self._counters.figures(list(self._jobs), self._engine.lanes, client.number)
 
     # --- the scheduling thread ----------------------------------------------------------------------------------------
 
@@ -125,18 +117,6 @@ class Scheduler:
             self._supersede(job)
             self._jobs.append(job)
 
-    def open_snapshots(self, client: Client, folder: str, limit_bytes: int) -> None:
-        """Use a folder for a connection's snapshots; an empty name: none."""
-        self._residence.open_snapshots(client.number, folder, limit_bytes)
-
-    def sessions(self, client: Client) -> tuple[wire.SessionInfo, ...]:
-        """List a connection's sessions."""
-        return self._residence.sessions(client.number)
-
-    def inspect(self, client: Client, number: int, name: str) -> wire.Inspection:
-        """How a session's last completion was asked."""
-        return self._residence.inspect((client.number, name), number)
-
     def _supersede(self, job: Job) -> None:
         """End what a newer request of the same document makes useless: reading ahead and looking ahead."""
         if not job.is_fim or not job.owner[1]:
@@ -153,8 +133,6 @@ class Scheduler:
         self._clients.pop(number, None)
         self._turns.forget(number)
         self._counters.forget_connection(number)
-        for lane in self._engine.lanes:
-            lane.pool.close_connection(number)
         self._residence.forget_connection(number)
 
     def close_session(self, client: Client, name: str) -> None:
@@ -167,10 +145,10 @@ class Scheduler:
 
     def clear_sessions(self, client: Client) -> None:
         """Forget all sessions of a connection, and their snapshots."""
-        names = {info.session for info in self._residence.sessions(client.number)}
-        for name in names:
-            self.close_session(client, name)
-        self._residence.clear_snapshots(client.number)
+        for job in [job for job in self._jobs if job.client is client]:
+            self._end(job, "cancelled")
+        self._residence.clear(client.number)
+        self._counters.forget_sessions(client.number)
 
     def _take_events(self) -> None:
         has_work = self._has_new_room or bool(self._runnable())
@@ -178,6 +156,8 @@ class Scheduler:
 
     def _until_something_is_due(self) -> float | None:
         times = [job.deadline for job in self._jobs if job.deadline is not None]
+        since = (job.client.behind_since for job in self._jobs if job.sequence is not None)
+        times += [at + ABSENT_S for at in since if at is not None]
         due = self._background.next_due()
         if due is not None:
             times.append(due)
@@ -195,7 +175,7 @@ class Scheduler:
             self._has_new_room = True  # It is admitted at once, not with the next event.
 
     def _sweep(self) -> None:
-        """Let go of what was cancelled or ran out of time."""
+        """Let go of what was cancelled or ran out of time, and of cells whose client does not read."""
         now = time.monotonic()
         for job in list(self._jobs):
             if job.cancelled:
@@ -207,94 +187,57 @@ class Scheduler:
                     # What was read of the prompt is kept: the next keystroke goes on from there.
                     late = DeadlineExceeded(f"no token within {job.request.deadline_ms} ms")
                     self._fail(job, late, keep=bool(job.owner[1]))
+            elif job.sequence is not None and _is_absent(job.client, now):
+                self._suspend(job)
 
     def _admit(self) -> None:
         """Give sequences to those who wait, best priority first, connections in turn."""
         self._has_new_room = False
-        waiting = [job for job in self._jobs if job.phase is Phase.WAITING]
+        now = time.monotonic()
+        waiting = [job for job in self._jobs if job.phase is Phase.WAITING and not _is_absent(job.client, now)]
         held: set[bool] = set()
         for job in sorted(waiting, key=lambda job: (job.priority, self._turn(job), job.arrived)):
             if job.is_fim in held:
                 continue
             try:
-                self._start(job)
+                match self._admission.start(job):
+                    case Start.IS_READ:
+                        self._go_on(job, self._lane(job), None)
+                    case Start.IS_USELESS:
+                        self._end(job, "cancelled")
             except BotframeworkError as error:
                 self._fail(job, error)
             except Exception as error:
                 log.exception("a request could not be started")
                 self._fail(job, BotframeworkError(f"the request could not be started: {error}"))
-            if job.phase is Phase.WAITING and self._is_starved(job):
+            if job.phase is Phase.WAITING and self._is_starved(job, now):
                 held.add(job.is_fim)  # Or small requests would for ever take the cells that a large one waits for.
 
-    def _is_starved(self, job: Job) -> bool:
+    def _is_starved(self, job: Job, now: float) -> bool:
         """Whether others alone have kept a job from starting for too long."""
+        if self._residence.is_recalling(job.owner, "fim" if job.is_fim else "chat"):
+            return False
         running = [other.client for other in self._jobs if other.sequence is not None and other.is_fim == job.is_fim]
         # One who does not read may hold cells for long: nobody else should wait for that.
         excused = any(client is job.client or client.is_behind for client in running)
-        return time.monotonic() - job.arrived > STARVATION_S and not excused
+        return now - job.arrived > STARVATION_S and not excused
 
-    def _start(self, job: Job) -> None:
-        lane = self._lane(job)
-        if job.chain is None:
-            vocab = self._engine.model.vocab
-            sampling.validate(job.request.sampling, vocab.size)
-            job.chain = SamplerChain(vocab, sampling.chain_spec(job.request.sampling))
-        if isinstance(job, Reanchoring):
-            self._start_reanchoring(job, lane)
-            return
-        share = self._share(lane)
-        if job.is_fim and not lane.pool.has_idle(job.owner, share=share) and not self._end_background(job, lane):
-            return  # A prompt is not laid out anew at every step that it waits.
-        prompt = self._prompt(job)
-        if prompt is None:
-            self._end(job, "cancelled")
-            return
-        sequence = lane.pool.acquire(job.owner, prompt, job.room, share=share)
-        if sequence is None and self._end_background(job, lane):
-            sequence = lane.pool.acquire(job.owner, prompt, job.room, share=share)
-        if sequence is None:
-            return
-        job.max_tokens = min(job.max_tokens, lane.pool.sequence_limit - len(prompt) - job.held)
-        job.begin(sequence, prompt)
-        if job.is_fim and not job.yields:
-            self._residence.note_reading(job.owner, job.cached)
-        if job.cached == len(prompt):  # What follows is known from the key before.
-            self._go_on(job, lane, None)
-
-    def _prompt(self, job: Job) -> list[int] | None:
-        """A request's prompt; None if there is no point in reading it."""
-        if not isinstance(job.request, wire.FimRequest):
-            if job.prompt is None:
-                raise InvalidParams("a chat came without its prompt")
-            self._residence.recall_chat(job.owner, job.request)
-            return job.prompt
-        job.plan = self._residence.plan(job.owner, job.request)
-        if job.plan is None:
-            return None
-        job.healing = Healing(self._residence.vocabulary, job.plan.held)
-        if not job.yields:
-            self._completed_at = time.monotonic()
-        return job.plan.prompt
-
-    def _start_reanchoring(self, job: Reanchoring, lane: Lane) -> None:
-        sequence = lane.pool.branch(job.serves, job.plan.prompt, share=self._share(lane))
-        if sequence is None:
-            self._end(job, "cancelled")
-        else:
-            job.begin(sequence, job.plan.prompt)
-
-    def _share(self, lane: Lane) -> int:
-        return lane.context.n_seq if len(self._clients) < 2 else max(1, lane.context.n_seq - 1)
-
-    def _end_background(self, waiting: Job, lane: Lane) -> bool:
-        """Give the room of background work to a completion that waits. False: there was none, or it would not help."""
-        own = lane.pool.find(waiting.owner)
-        if not waiting.is_fim or waiting.yields or (own is not None and own.busy):
-            return False
+    def _end_background(self) -> bool:
         ending = [job for job in self._jobs if job.yields and job.sequence is not None]
         for job in ending:
             self._end(job, "cancelled")
         return bool(ending)
+
+    def _suspend(self, job: Job) -> None:
+        """Take a job's cells away until its client reads again; what they hold is kept where its session goes."""
+        if job.yields or job.sequence is None:
+            self._end(job, "cancelled")
+            return
+        pool, sequence = self._lane(job).pool, job.sequence
+        job.suspend()
+        pool.release(sequence, keep=bool(job.owner[1]))
+        pool.park(sequence)
+        self._has_new_room = True
 
     def _runnable(self) -> list[Job]:
         ready = [job for job in self._jobs if job.phase in (Phase.PREFILL, Phase.GENERATE) and not job.client.is_behind]
@@ -339,35 +282,25 @@ class Scheduler:
     def _prefill(self, job: Job) -> None:
         lane, sequence = self._lane(job), job.sequence
         assert sequence is not None and job.prompt is not None  # noqa: S101, PT018
+        tokens = job.prompt if job.suspended is None else job.suspended
         if isinstance(job, Reanchoring) and not self._residence.is_current(job.serves, job.plan):
             self._end(job, "cancelled")
             return
         start = len(sequence.tokens)
-        chunk = job.prompt[start : start + self._chunk(job, lane, start)]
-        is_last = start + len(chunk) == len(job.prompt)
+        chunk = tokens[start : start + self._pace.chunk(job, lane, start)]
+        is_last = start + len(chunk) == len(tokens)
         if not self._calls.read(job, lane, chunk, output=is_last):
             if job.is_fim and not job.yields:
-                self._cautious_until = time.monotonic() + TYPING_S
+                self._pace.was_interrupted()
             self._turns.got_nothing()
             return
         self._counters.read(job, len(chunk))
         if job.plan is not None and len(sequence.tokens) in (job.plan.fixed - 1, len(job.prompt)):
             lane.pool.checkpoint(sequence)
-        if is_last:
+        if is_last and job.suspended is not None:
+            job.phase = Phase.GENERATE  # What follows is known.
+        elif is_last:
             self._go_on(job, lane, len(chunk) - 1)
-
-    def _chunk(self, job: Job, lane: Lane, start: int) -> int:
-        """How many prompt tokens to read at once."""
-        now = time.monotonic()
-        size = lane.chunk
-        waits_for_typing = job.yields or not job.is_fim
-        is_typing = now - self._completed_at < TYPING_S if waits_for_typing else now < self._cautious_until
-        if is_typing:
-            size = min(size, YIELDING_CHUNK)
-        if not lane.pool.can_cut and job.plan is not None and start < job.plan.fixed - 1:
-            # To make a checkpoint there, one short: behind it there is always a token to be read for its logits.
-            size = min(size, job.plan.fixed - 1 - start)
-        return size
 
     def _decode(self, jobs: list[Job]) -> None:
         lane = self._lane(jobs[0])
@@ -406,7 +339,7 @@ class Scheduler:
             return
         self._leave(job, keep=bool(job.owner[1]))
         if job.is_fim and not job.yields:
-            self._completed_at = time.monotonic()
+            self._pace.completes()
             if is_answer:
                 self._residence.note_answer(job.owner, evaluated)
             self._background.touched(job.owner)
@@ -450,3 +383,9 @@ class Scheduler:
 
     def _lane(self, job: Job) -> Lane:
         return self._engine.lane("fim" if job.is_fim else "chat")
+
+
+def _is_absent(client: Client, now: float) -> bool:
+    """Whether a client has not read for so long that nothing should be kept ready for it."""
+    since = client.behind_since
+    return since is not None and now - since >= ABSENT_S

@@ -2,7 +2,7 @@
 
 A session is named by (connection, session name). It keeps its sequence between requests, so that the next prompt is
 read only from the first token that differs. Sessions share the cells of one context; when another needs a sequence or
-cells, the session that nobody has used for longest is parked (`worker.parking`) and comes back without an evaluation.
+cells, the session that nobody has used for longest is parked (`worker.residence`) and comes back without an evaluation.
 
 Some caches cannot drop their last tokens (recurrent and hybrid models). Their sequences keep checkpoints instead:
 states at the places to which the next prompt is likely to go back.
@@ -63,6 +63,15 @@ class Parking(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """What a sequence held before a branch was read in its place."""
+
+    owner: Owner
+    state: ParkedState
+    logits: dict[int, NDArray[np.float32]]
+
+
 @dataclass(slots=True, eq=False)
 class KvSequence:
     """One sequence of the context. ``tokens[i]`` sits at position i of the KV cache."""
@@ -78,6 +87,14 @@ class KvSequence:
     """What follows ``tokens[:position]``, for the few positions at which it may be asked again."""
     checkpoints: list[tuple[int, bytes]] = field(default_factory=list)
     """Length and state, in the order of their making; only of caches that cannot cut their tail."""
+
+    displaced: Displaced | None = None
+    """Comes back unless the branch is adopted."""
+
+    @property
+    def session(self) -> Owner | None:
+        """Whose session it is, also while a branch is read in its place."""
+        return self.displaced.owner if self.displaced is not None else self.owner
 
     def remember_logits(self, logits: NDArray[np.float32]) -> None:
         """Keep what follows the last token."""
@@ -177,7 +194,8 @@ class SessionPool:
     def branch(self, owner: Owner, prompt: Sequence[int], *, share: int) -> KvSequence | None:
         """Lease a second sequence that shares what the prompt has in common with the owner's own, which stays as it is.
 
-        It belongs to nobody until `adopt`. None when there is no room beside the owner's.
+        Who may have only one lends that, and gets its content back unless the branch is adopted. The lease belongs to
+        nobody until `adopt`. None when there is no room.
         """
         own = self.find(owner)
         mine = [s for s in self._sequences if s.owner is not None and s.owner[0] == owner[0]]
@@ -185,8 +203,10 @@ class SessionPool:
         if len(mine) >= share:
             idle = [s for s in idle if s.owner is not None]
         sequence = min(idle, key=lambda s: (s.owner is not None, s.used_at), default=None)
-        if sequence is None or len(prompt) >= self.sequence_limit:
+        if len(prompt) >= self.sequence_limit:
             return None
+        if sequence is None:
+            return None if own is None or own.busy or share > 1 else self._branch_in_place(own, prompt)
         taken = sum(s.cells for s in self._sequences if s is not sequence and (s.busy or s is own))
         if taken + len(prompt) > self._kv.n_cells:
             return None
@@ -199,6 +219,16 @@ class SessionPool:
             sequence.tokens = list(prompt[:common])
         return sequence
 
+    def _branch_in_place(self, own: KvSequence, prompt: Sequence[int]) -> KvSequence | None:
+        owner, wanted = own.owner, max(len(prompt), len(own.tokens))  # What it holds must have room to come back.
+        state = self.save(own, b"")
+        if owner is None or state is None or not self._make_room(owner, wanted, keep=own):
+            return None
+        own.displaced = Displaced(owner, state, dict(own.logits))
+        own.owner, own.busy, own.reserved = (owner[0], ""), True, wanted
+        self._cut(own, min(common_beginning(own.tokens, prompt), len(prompt) - 1))
+        return own
+
     def adopt(self, owner: Owner, sequence: KvSequence) -> bool:
         """Make a branch the owner's sequence, in the place of the old one. False: that one is in use."""
         own = self.find(owner)
@@ -208,7 +238,7 @@ class SessionPool:
             self._forget(own)
         if self.parking is not None:
             self.parking.take(owner)  # Older than what it has now.
-        sequence.owner, sequence.used_at = owner, time.monotonic()
+        sequence.owner, sequence.used_at, sequence.displaced = owner, time.monotonic(), None
         return True
 
     def find(self, owner: Owner) -> KvSequence | None:
@@ -238,7 +268,16 @@ class SessionPool:
         """End a lease; ``keep`` leaves the tokens for the owner's next request."""
         sequence.busy, sequence.reserved, sequence.used_at = False, 0, time.monotonic()
         if not keep:
+            displaced = sequence.displaced
             self._forget(sequence)
+            if displaced is not None:
+                self._restore(sequence, displaced.state)
+                sequence.owner = displaced.owner
+                sequence.logits = {at: row for at, row in displaced.logits.items() if at <= len(sequence.tokens)}
+
+    def park(self, sequence: KvSequence) -> None:
+        """Take the cells of an idle sequence away; its session may come back."""
+        self._leave(sequence)
 
     def settle(self, sequence: KvSequence) -> None:
         """Agree with the KV cache after an aborted call, which keeps whole micro-batches only."""
@@ -262,12 +301,12 @@ class SessionPool:
 
     def of_connection(self, connection: int) -> list[KvSequence]:
         """List a connection's named sessions."""
-        return [s for s in self._sequences if s.owner is not None and s.owner[0] == connection and s.owner[1]]
+        return [s for s in self._sequences if (owner := s.session) is not None and owner[0] == connection and owner[1]]
 
     def _pick(self, owner: Owner, share: int) -> KvSequence | None:
         if owner[1]:
             for sequence in self._sequences:
-                if sequence.owner == owner:
+                if sequence.session == owner:
                     return None if sequence.busy else sequence
         mine = [s for s in self._sequences if s.owner is not None and s.owner[0] == owner[0]]
         # At its share a connection may only displace itself.
@@ -333,6 +372,7 @@ class SessionPool:
         sequence.owner = None
         sequence.logits.clear()
         sequence.checkpoints.clear()
+        sequence.displaced = None
 
 
 def common_beginning(one: Sequence[object], other: Sequence[object]) -> int:

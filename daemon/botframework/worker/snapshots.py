@@ -100,7 +100,7 @@ class SnapshotFolder:
         Parameters
         ----------
         limit_bytes
-            All snapshots of the folder together, whoever wrote them.
+            All snapshots of this folder and its neighbours, those of all workspaces, together, whoever wrote them.
         fingerprint
             `fingerprint.context_fingerprint` of the only contexts that these snapshots are for.
         """
@@ -128,7 +128,7 @@ class SnapshotFolder:
     ) -> bool:
         """Put a snapshot in the place of the key's older one, and delete the least recently used beyond the limit.
 
-        At every moment the file is the old one or the new one.
+        They go whichever workspace they are of. At every moment the file is the old one or the new one.
 
         Parameters
         ----------
@@ -169,7 +169,7 @@ class SnapshotFolder:
     def read(self, key: bytes) -> ParkedState | None:
         """Return a key's snapshot if there is one that is whole and for these contexts; never raises.
 
-        Takes about 0.7 ms per MB. Any other file is deleted.
+        Takes about 0.7 ms per MB, on a slow disk more. Any other file is deleted.
         """
         path = self._path(key)
         try:
@@ -190,6 +190,14 @@ class SnapshotFolder:
             log.warning("a snapshot could not be read: %s", error)
             return None
         return parked
+
+    def has(self, key: bytes) -> bool:
+        """Whether there is a file for a key; `read` may yet find that it is no snapshot for these contexts."""
+        try:
+            self._path(key).lstat()
+        except OSError:
+            return False
+        return True
 
     def delete(self, key: bytes) -> None:
         """Delete a key's snapshot."""
@@ -233,7 +241,7 @@ class SnapshotFolder:
         return found
 
     def sweep(self) -> None:
-        """Delete what is too old, what killed writers left, and the least recently used beyond the limit."""
+        """Delete what is too old, what killed writers left, and the least recently used of all beyond the limit."""
         sweep_expired(self.path, max_age_s=self._max_age_s, now=self._clock())
         self._make_room(0, None)
 
@@ -259,8 +267,9 @@ class SnapshotFolder:
         return True
 
     def _make_room(self, size: int, keep: Path | None) -> None:
-        """Delete the least recently used until ``size`` more bytes fit beside the others."""
-        files = sorted((f for f in _files(self.path, _NAME) if f.path != keep), key=lambda file: file.used_at)
+        """Delete the least recently used of all workspaces until ``size`` more bytes fit beside the others."""
+        found = (file for folder in _workspaces(self.path) for file in _files(folder, _NAME))
+        files = sorted((file for file in found if file.path != keep), key=lambda file: file.used_at)
         total = sum(file.bytes for file in files) + size
         for file in files:
             if total <= self.limit_bytes:
@@ -292,17 +301,20 @@ def sweep_neighbours(folder: Path, *, max_age_s: float = MAX_AGE_S, now: float |
 
     A workspace that is never opened again has nobody else who would.
     """
-    try:
-        neighbours = [path for path in folder.parent.iterdir() if config.is_workspace_hash(path.name)]
-    except OSError:
-        return
-    for neighbour in neighbours:
-        if neighbour.is_symlink():
-            continue
-        sweep_expired(neighbour, max_age_s=max_age_s, now=now)
-        if neighbour != folder:
+    for each in _workspaces(folder):
+        sweep_expired(each, max_age_s=max_age_s, now=now)
+        if each != folder:
             with contextlib.suppress(OSError):  # not empty
-                neighbour.rmdir()
+                each.rmdir()
+
+
+def _workspaces(folder: Path) -> list[Path]:
+    """A workspace's folder and those of all others beside it. A link is none: nothing may be deleted behind it."""
+    try:
+        beside = [path for path in folder.parent.iterdir() if config.is_workspace_hash(path.name) and path != folder]
+        return [folder, *(path for path in beside if not path.is_symlink())]
+    except OSError:
+        return [folder]
 
 
 def _files(folder: Path, pattern: re.Pattern[str]) -> Iterator[_File]:

@@ -10,18 +10,16 @@ closes by itself would end every window.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botframework.errors import ContextOverflow
+from botframework.wire.text import CLOSERS, LINE_END, line_end, line_start
 from botframework.worker.sessions import common_beginning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-CLOSERS = ")]}>\"'`;:, \t"
-"""What editors put behind the cursor by themselves, and what people type over."""
 ANCHOR_LINES = 0
 """How many lines above the cursor's own a middle begins."""
 MAX_ANCHOR_CHARS = 512
@@ -52,8 +50,6 @@ MAX_FITTING_STEPS = 12
 """Guesses at how much text fits; each follows from the characters per token of the one before."""
 NEXT_GUESS = 0.95
 """Of what would just fit at that density, which differs from line to line."""
-
-_LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +164,6 @@ def after_closers(suffix: str) -> str:
     return suffix[end:] if not suffix[:end].strip(CLOSERS) else suffix
 
 
-def line_end(text: str) -> int:
-    """Where the first line's content ends."""
-    found = _LINE_END.search(text)
-    return found.start() if found else len(text)
-
-
 def anchor(prefix: str, lines: int = ANCHOR_LINES) -> int:
     """Where the middle begins: at the start of the cursor's line or of one above, as far as lines are of human length.
 
@@ -279,7 +269,8 @@ def _kept_head(
     if keep is None or not keep.head or not keep.is_head_cut:
         return None, ()
     most = int(sizes.head * KEPT_START_SHARE)
-    beginning = keep.head[: keep.head.find("\n") + 1] or keep.head
+    first = LINE_END.search(keep.head)
+    beginning = keep.head if first is None else keep.head[: first.end()]
     # From the back: the nearest such line gives the shortest head, and a line that stands twice must not make it long.
     reach = max(0, len(text) - most * CHARS_PER_TOKEN * 2)
     at = text.find(keep.head, reach)
@@ -318,13 +309,14 @@ def _take_back(text: str, chars: int) -> str:
     start = len(text) - chars
     if start <= 0:
         return text
-    line = text.find("\n", start - 1, start + chars // 2) + 1
-    return text[line or start :]
+    found = LINE_END.search(text, start - 1, start + chars // 2)
+    return text[start if found is None else found.end() :]
 
 
 def _take_front(text: str, chars: int) -> str:
     """The first characters, up to the end of a line if one ends in their second half."""
     if chars >= len(text):
         return text
-    line = text.rfind("\n", chars // 2, chars) + 1
-    return text[: line or chars]
+    line = line_start(text[chars // 2 : chars])
+    end = chars // 2 + line if line else chars
+    return text[: end + text.startswith("\r\n", end - 1)]
