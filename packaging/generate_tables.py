@@ -26,6 +26,7 @@ ALSO = {
     "ABSURD_BODY",
     "BEHIND_BYTES",
     "BUDGET_STARTS",
+    "ABSENT_S",
     "BUDGET_WINDOW_S",
     "CHAT_CHUNK_S",
     "COMPILE_LIMIT_S",

@@ -105,8 +105,16 @@ def test_machine_settings_are_the_dangerous_ones() -> None:
     """Everything that chooses files or decides what stays in memory is named as such; behaviour is not."""
     behaviour = set(LEAVES) - set(MACHINE)
 
-    assert {name.partition(".")[0] for name in MACHINE} == {"model", "workspaceTrusted", "engine", "worker", "sessions"}
-    assert {name.partition(".")[0] for name in behaviour} == {"completion", "chat", "sessions", "log", "heartbeatS"}
+    machine = {"model", "models", "workspaceTrusted", "engine", "worker", "sessions"}
+    assert {name.partition(".")[0] for name in MACHINE} == machine
+    assert {name.partition(".")[0] for name in behaviour} == {
+        "completion",
+        "chat",
+        "edit",
+        "sessions",
+        "log",
+        "heartbeatS",
+    }
     assert {name for name in behaviour if name.startswith("sessions.")} == config.ONLY_OFF == {"sessions.snapshots"}
 
 
@@ -142,7 +150,7 @@ def test_workspace_may_not_set(source: Source, name: str) -> None:
 def test_user_may_set_everything(source: Source) -> None:
     """The user's own sources reach every setting."""
     defaults = msgspec.to_builtins(Settings())
-    defaults["model"] = "/models/a.gguf"
+    defaults["model"], defaults["models"]["folder"] = "/models/a.gguf", "/models"
     if source.name in {"ENVIRONMENT", "COMMAND_LINE"}:
         values: dict[str, Any] = {name: str(value_of(msgspec.convert(defaults, Settings), name)) for name in LEAVES}
         values = {name: "0" if text == "None" else text for name, text in values.items() if text}

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from lsprotocol import types
@@ -28,17 +28,33 @@ ROOT = Path(__file__).resolve().parents[1]
 PROTOCOL = (ROOT / "schemas" / "PROTOCOL.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    """The script behind `make schemas`."""
-    script = ROOT / "packaging" / "generate_schemas.py"
-    spec = importlib.util.spec_from_file_location("generate_schemas", script)
+def script(name: str) -> ModuleType:
+    """A script of ``packaging/`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "packaging" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # Its dataclasses look themselves up there.
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    """The script behind `make schemas`."""
+    return script("generate_schemas")
+
+
+@pytest.fixture(scope="module")
+def typescript() -> ModuleType:
+    """The script that writes the extension's types."""
+    return script("generate_typescript")
+
+
+@pytest.fixture(scope="module")
+def editor_schema() -> dict[str, Any]:
+    """The published schema between editor and daemon."""
+    return dict(json.loads((ROOT / "schemas" / "lsp.json").read_text(encoding="utf-8")))
 
 
 def sections() -> dict[str, str]:
@@ -67,6 +83,59 @@ def test_schemas_are_closed(generator: ModuleType) -> None:
         wanted = set(re.findall(r'"#/\$defs/(\w+)"', json.dumps(document)))
 
         assert wanted <= set(document["$defs"])
+
+
+def test_the_types_of_the_extension_are_current(typescript: ModuleType) -> None:
+    """``protocol.ts`` is what the schema says now; `make schemas` writes it."""
+    assert typescript.stale() is None
+
+
+def test_what_the_daemon_sends_has_every_field(typescript: ModuleType, editor_schema: dict[str, Any]) -> None:
+    """A field with a default may be left out by the client only; the daemon always writes it."""
+    definitions = editor_schema["$defs"]
+    snapshot = typescript.interface("Snapshot", definitions["Snapshot"], is_whole=True)
+    sampling = typescript.interface("Sampling", definitions["Sampling"], is_whole=False)
+
+    assert {"Snapshot", "StreamValue", "EditResult", "TextEdit", "ModelEntry"} <= typescript.sent_by_daemon(
+        editor_schema
+    )
+    assert "Sampling" not in typescript.sent_by_daemon(editor_schema)
+    assert "  modelName: string;" in snapshot
+    assert "?:" not in snapshot
+    assert "  seed?: number | null;" in sampling
+
+
+def test_a_struct_with_defaults_travels_one_way(typescript: ModuleType, editor_schema: dict[str, Any]) -> None:
+    """Or one type could not describe it: the generator refuses."""
+    methods = editor_schema["methods"] | {
+        "botframework/both": {"sender": "server", "kind": "notification", "params": {"$ref": "#/$defs/Sampling"}}
+    }
+    with pytest.raises(ValueError, match="Sampling has defaults"):
+        typescript.sent_by_daemon(editor_schema | {"methods": methods})
+
+
+def test_types_and_comments(typescript: ModuleType) -> None:
+    """Every kind of schema has its TypeScript, and a long text is broken into lines that fit."""
+    text = {"type": "string"}
+    kinds = [
+        {"anyOf": [{"type": "integer"}, text, {"type": "null"}]},
+        {"type": "array", "items": {"anyOf": [text, {"type": "null"}]}},
+        {"type": "object", "additionalProperties": {"type": "number"}},
+        {"enum": ["a", "b"]},
+        {"$ref": "#/$defs/Range"},
+        {},
+    ]
+
+    assert [typescript.type_of(kind) for kind in kinds] == [
+        "number | string | null",
+        "(string | null)[]",
+        "{ [key: string]: number }",
+        "'a' | 'b'",
+        "Range",
+        "unknown",
+    ]
+    assert typescript.comment("``x`` */ y") == "/** `x` *\\/ y */\n"
+    assert max(len(line) for line in typescript.comment("word " * 100, "  ").splitlines()) <= 120
 
 
 def test_every_own_method_is_documented() -> None:

@@ -6,8 +6,10 @@
     ├── InvalidParams                      -32602
     │   └── ModelCannotInfill              -32602
     ├── InvalidRequest                     -32600
+    ├── MethodNotFound                     -32601
     ├── ServerNotInitialized               -32002    yes
     ├── RequestCancelled                   -32800
+    ├── ContentModified                    -32801
     ├── RequestSuperseded                  -32802
     ├── ServerBusy                         -33001    yes
     ├── DeadlineExceeded                   -33002    yes
@@ -69,6 +71,12 @@ class InvalidRequest(BotframeworkError):
     code = -32600
 
 
+class MethodNotFound(BotframeworkError):
+    """The method is neither one of the LSP's that is carried out nor one of ours."""
+
+    code = -32601
+
+
 class ServerNotInitialized(BotframeworkError):
     """A request came before ``initialize``."""
 
@@ -80,6 +88,12 @@ class RequestCancelled(BotframeworkError):
     """The client cancelled the request."""
 
     code = -32800
+
+
+class ContentModified(BotframeworkError):
+    """The document was changed where the answer would have gone, or is not in the version that the request names."""
+
+    code = -32801
 
 
 class RequestSuperseded(BotframeworkError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from botframework.lsp.asking import document_session, is_one_line
+from botframework.wire.text import LINE_END
 from support.lsp_client import LspClient, LspError, inline_params
 
 if TYPE_CHECKING:
@@ -64,6 +65,19 @@ async def test_a_suggestion_has_a_range_and_a_command(fake: Fake) -> None:
         )
         status = await client.request("botframework/status")
         assert (status["suggestionsShownToday"], status["suggestionsAcceptedToday"]) == (1, 1)
+
+
+async def test_closing_brackets_are_replaced_only_if_the_editor_can(fake: Fake) -> None:
+    """A suggestion covers the bracket that the editor closed by itself; with ``replaceClosers`` false it never does."""
+    before = "text=1,\\s5) range("
+    for options, covered in (({}, 1), ({"completion": {"replaceClosers": False}}, 0)):
+        async with fake() as client:
+            await client.initialize(initializationOptions=options)
+            await client.notification("$/botframework/modelReady")
+            await client.open(URI, f"{before})")
+            (item,) = (await ghost(client, 0, len(before)))["items"]
+
+            assert item["range"]["end"] == {"line": 0, "character": len(before) + covered}
 
 
 async def test_unknown_commands_are_refused(fake: Fake) -> None:
@@ -231,6 +245,7 @@ async def test_lone_surrogates_are_replaced(fake: Fake, journal: Journal) -> Non
         assert requests(journal)[0]["prefix"] == "\ufffd text=x"
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -248,9 +263,9 @@ async def test_lone_surrogates_are_replaced(fake: Fake, journal: Journal) -> Non
         ("done()", "\n" * 10_000 + "    x", False),
     ],
 )
-def test_one_line_or_several(before: str, after: str, *, expected: bool) -> None:
+def test_one_line_or_several(before: str, after: str, line_end: str, *, expected: bool) -> None:
     """One where text follows on the line, and where the block below the line is there already."""
-    assert is_one_line(before, after) is expected
+    assert is_one_line(LINE_END.sub(line_end, before), LINE_END.sub(line_end, after)) is expected
 
 
 def test_session_names_fit() -> None:

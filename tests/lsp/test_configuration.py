@@ -34,9 +34,9 @@ def settings(journal: Journal) -> dict[str, Any]:
 
 
 async def max_tokens(client: LspClient, journal: Journal) -> int:
-    """The limit that a completion is asked with."""
+    """The limit that a completion is asked with; 0: the message's own default."""
     await client.request("botframework/complete", {"prefix": "tokens=1"})
-    limit: int = [entry for entry in journal() if entry["event"] == "request"][-1]["request"]["max_tokens"]
+    limit: int = [entry for entry in journal() if entry["event"] == "request"][-1]["request"].get("max_tokens", 0)
     return limit
 
 
@@ -115,6 +115,23 @@ async def test_without_an_answer_the_settings_stay(fake: Fake, journal: Journal)
         await client.send({"jsonrpc": "2.0", "id": number, "error": {"code": -32603, "message": "not now"}})
         assert await max_tokens(client, journal) == 19
         assert not any(entry["snapshots"] for entry in journal() if entry["event"] == "update")
+
+
+async def test_of_two_answers_that_of_the_later_question_counts(fake: Fake, journal: Journal) -> None:
+    """A client may answer in any order: what it said to the later question is newer."""
+    ask = "workspace/configuration"
+    async with fake() as client:
+        client.silent = True
+        await ready(client, ASKS)
+        await client.notify("workspace/didChangeConfiguration", {"settings": None})
+        await client.until(lambda: sum(message.get("method") == ask for message in client.messages) == 2)
+        first, second = [message["id"] for message in client.messages if message.get("method") == ask]
+        for number, limit in ((second, 23), (first, 19)):
+            await client.send({"jsonrpc": "2.0", "id": number, "result": [{"completion": {"maxTokens": limit}}]})
+        async with asyncio.timeout(20):
+            while await max_tokens(client, journal) != 23:
+                pass
+        assert await max_tokens(client, journal) == 23
 
 
 async def test_problems_at_the_start_are_logged_at_once(fake: Fake) -> None:

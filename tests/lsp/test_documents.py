@@ -13,7 +13,8 @@ from lsprotocol import types
 
 from botframework.lsp import blocks
 from botframework.lsp import documents as module
-from botframework.lsp.documents import CONTEXT_CHARS, Document, Documents, clean
+from botframework.lsp.documents import CONTEXT_CHARS, Document, Documents
+from botframework.wire.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +171,7 @@ def test_what_is_around_a_position_is_bounded_and_clean() -> None:
     assert (len(place.before), len(place.after)) == (CONTEXT_CHARS, CONTEXT_CHARS)
     assert place.before.endswith("x\ufffd")
     assert place.after.startswith("|yy")
-    assert clean("a\ud800b") == "a\ufffdb"
+    assert replace_surrogates("a\ud800b") == "a\ufffdb"
 
 
 def test_versions_and_unknown_documents() -> None:

@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botframework.lsp import filters
-from botframework.lsp.closers import CLOSERS, beyond_closers, fit, rest_of_line
+from botframework.lsp.closers import beyond_closers, fit, rest_of_line
 from botframework.lsp.filters import Reason, Standards, judge
+from botframework.wire.text import CLOSERS, LINE_END
+
+LINE_ENDS = ["\n", "\r\n", "\r"]
 
 
 def judged(text: str, before: str = "", after: str = "", *, was_cut: bool = False, **standards: Any) -> tuple[str, str]:
@@ -20,6 +23,7 @@ def judged(text: str, before: str = "", after: str = "", *, was_cut: bool = Fals
     return verdict.text, verdict.reason
 
 
+@pytest.mark.parametrize("line_end", LINE_ENDS)
 @pytest.mark.parametrize(
     ("text", "before", "after", "reason"),
     [
@@ -40,8 +44,9 @@ def judged(text: str, before: str = "", after: str = "", *, was_cut: bool = Fals
         ("a sentence", "x = ", "", "lowConfidence"),
     ],
 )
-def test_reasons(text: str, before: str, after: str, reason: str) -> None:
-    """Each filter drops what it is for, and nothing before it does."""
+def test_reasons(text: str, before: str, after: str, reason: str, line_end: str) -> None:
+    """Each filter drops what it is for, and nothing before it does, whatever ends the document's lines."""
+    before, after = LINE_END.sub(line_end, before), LINE_END.sub(line_end, after)
     logprob = -3.0 if reason == "lowConfidence" else -0.5
     assert judged(text, before, after, was_cut=reason == "cutShort", mean_logprob=logprob, min_logprob=-2.0) == (
         "",
@@ -49,6 +54,7 @@ def test_reasons(text: str, before: str, after: str, reason: str) -> None:
     )
 
 
+@pytest.mark.parametrize("line_end", LINE_ENDS)
 @pytest.mark.parametrize(
     ("text", "before", "after", "expected"),
     [
@@ -67,8 +73,9 @@ def test_reasons(text: str, before: str, after: str, reason: str) -> None:
         ("  a  \n\n", "", "", "  a"),
     ],
 )
-def test_what_is_left_out(text: str, before: str, after: str, expected: str) -> None:
+def test_what_is_left_out(text: str, before: str, after: str, expected: str, line_end: str) -> None:
     """A suggestion does not repeat what stands behind it, and keeps what only looks like a repetition."""
+    before, after = LINE_END.sub(line_end, before), LINE_END.sub(line_end, after)
     assert judged(text, before, after) == (expected, "")
 
 

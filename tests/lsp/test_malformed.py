@@ -141,6 +141,9 @@ async def test_corpus(fake: Fake) -> None:
             assert answers, name
             assert [answer.get("error", {}).get("code") for answer in answers][:1] == [code], name
             assert len(answers) == (2 if name == "length too short" else 1), name
+            # Whoever can be answered under an id of their own is told the kind of error by its name.
+            told = set(answers[0].get("error", {}).get("data", ()))
+            assert told >= {"kind", "retryable"} if answer_id is not None and code is not None else not told, name
 
         assert len(CORPUS) + len(SILENT) >= 36
         assert await client.leave() == 0

@@ -55,6 +55,20 @@ async def test_heartbeats_come_without_any_change(fake: Fake) -> None:
         assert time.monotonic() - since >= 0.5
 
 
+async def test_heartbeats_tell_when_an_answer_begins_and_ends(fake: Fake) -> None:
+    """A status bar can show that the model is at work, and how fast it was, without waiting for the next beat."""
+    async with fake("--set", "heartbeatS=60") as client:
+        await client.initialize()
+        await client.notification(READY)
+        await client.notification(HEARTBEAT, lambda beat: beat["state"] == "ready")
+        message = {"role": "user", "content": "tokens=20 pause_ms=20"}
+        number = await client.post("botframework/chat", {"messages": [message]})
+        await beats(client, 1)
+        assert client.answers[number] == []
+        await client.result(number)
+        await beats(client, 1)
+
+
 async def test_server_status_only_for_those_who_asked(fake: Fake) -> None:
     """Clients that did not declare it never see it; the others see each change once."""
     for capability in (True, False):

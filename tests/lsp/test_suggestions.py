@@ -424,14 +424,15 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_the_next_suggestion_is_there_when_one_is_accepted() -> None:
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+async def test_the_next_suggestion_is_there_when_one_is_accepted(line_end: str) -> None:
     """After a suggestion was sent the next one is computed in the background; accepting shows it without a question."""
-    editor = GhostEditor("x = 1\r\n")
+    editor = GhostEditor(f"x = 1{line_end}")
     item = await editor.suggestion("y = 2\nz")
     assert item is not None
     await editor.until(lambda: editor.router.prefetches)
     (prefetch,) = editor.router.prefetches
-    assert prefetch.request.prefix == "x = 1\r\ny = 2\r\nz"
+    assert prefetch.request.prefix == f"x = 1{line_end}y = 2{line_end}z"
     prefetch.end(" = 3")
     await editor.until(lambda: len(editor.completion._suggestions) == 2)
     read = len(editor.router.prefills)

@@ -1,16 +1,18 @@
-"""The real daemon process, with a router that makes its answers up instead of asking a model.
+r"""The real daemon process, with a router that makes its answers up instead of asking a model.
 
 Everything but the manager and the worker is real: arguments, threads, pipes, signals. What the router does is said by
 words in the request itself (the last chat message, or the text before the cursor):
 
     tokens=5        how many tokens to answer with (each is ``<n> ``)
     pause_ms=10     wait before each token
-    text=abc        answer with this text, as one token
+    text=abc        answer with this text, as one token; ``\n`` is a line end and ``\s`` a blank in it
+    piece=2         ... as tokens of two characters each
     fail=ServerBusy raise that error when asked
+    fits=900        raise ContextOverflow, as the worker does, if all messages have more characters than that together
 
-and for the whole process by the environment variable ``FAKE_ROUTER``, a JSON object: ``load_ms``, ``state``, ``noise``
-(print in every way there is), ``stick_in_shutdown``, ``stop_s`` and ``journal``, the path of a file to which what the
-router saw is written, one JSON object a line with the time of `time.monotonic`.
+and for the whole process by the environment variable ``FAKE_ROUTER``, a JSON object: ``load_ms``, ``exchange_ms`` (of
+another model), ``state``, ``noise`` (print in every way there is), ``stick_in_shutdown``, ``stop_s`` and ``journal``,
+the path of a file to which what the router saw is written, one JSON object a line with the time of `time.monotonic`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import subprocess
 import sys
 import time
 import types
+import weakref
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,13 +33,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from botframework import errors
-from botframework.wire.messages import Device, Done, Inspection, Loaded, ModelInfo, Timings, Token, Usage
+from botframework.wire.messages import Device, Done, FimRequest, Inspection, Loaded, ModelInfo, Timings, Token, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from botframework.manager.status import Snapshot
-    from botframework.wire.messages import ChatRequest, FimRequest, SessionInfo
+    from botframework.wire.messages import ChatRequest, FinishReason, SessionInfo
 
 OPTIONS: dict[str, Any] = json.loads(os.environ.get("FAKE_ROUTER", "{}"))
 _WORD = re.compile(r"(\w+)=(\S+)")
@@ -54,43 +57,65 @@ class FakeGeneration:
 
     def __init__(self, router: FakeRouter, request: FimRequest | ChatRequest, words: dict[str, str]) -> None:
         self.id = next(router.ids)
+        self.session = request.session
         self._router = router
         self._request = request
         self._words = words
-        self._cancelled = asyncio.Event()
+        self._cancelled = False
+        self._made = 0
         self._tokens: asyncio.Queue[Token | None] = asyncio.Queue(maxsize=64)
         self._task = asyncio.create_task(self._make())
 
     async def _make(self) -> Done:
-        told = self._words.get("text")
-        count = 1 if told is not None else int(self._words.get("tokens", "3"))
         whole: list[str] = []
-        pause_s = float(self._words.get("pause_ms", "0")) / 1000
-        made = 0
-        for index in range(count):
-            text = f"{index} " if told is None else told.replace("\\n", "\n").replace("\\s", " ")
-            if pause_s:
-                await asyncio.sleep(pause_s)
-            await self._router.flowing.wait()
-            if self._cancelled.is_set():
-                break
+        reason: FinishReason = "stop"
+        try:
+            async for token in self._compute():
+                if self._request.stream:
+                    await self._tokens.put(token)
+                else:
+                    whole.append(token.text)
+                self._made += 1
+            note(event="done", id=self.id, tokens=self._made)
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+            reason = "cancelled"
+            while not self._tokens.empty():
+                self._tokens.get_nowait()
+        finally:
             if self._request.stream:
-                await self._tokens.put(Token(id=self.id, text=text, index=index))
-            else:
-                whole.append(text)
-            made += 1
-            if index % 100 == 0:
-                await asyncio.sleep(0)
-        if self._request.stream:
-            await self._tokens.put(None)
-        note(event="done", id=self.id, tokens=made)
+                await self._tokens.put(None)
         return Done(
             id=self.id,
             text="".join(whole),
-            finish_reason="cancelled" if self._cancelled.is_set() else "stop",
-            usage=Usage(prompt_tokens=7, cached_tokens=3, evaluated_tokens=4, completion_tokens=made),
+            finish_reason=reason,
+            usage=Usage(prompt_tokens=7, cached_tokens=3, evaluated_tokens=4, completion_tokens=self._made),
             timings=Timings(queue_ms=0.0, first_token_ms=1.0, prompt_ms=1.0, decode_ms=2.0),
         )
+
+    async def _compute(self) -> AsyncIterator[Token]:
+        pause_s = float(self._words.get("pause_ms", "0")) / 1000
+        chars = 0 if isinstance(self._request, FimRequest) else sum(len(m.content) for m in self._request.messages)
+        if (fits := int(self._words.get("fits", "0"))) and chars > fits:
+            raise errors.ContextOverflow("too long", promptTokens=chars // 4, contextTokens=fits // 4)
+        for index, text in enumerate(self._texts()):
+            if pause_s:
+                await asyncio.sleep(pause_s)
+            await self._router.flowing.wait()
+            if index % 100 == 0:
+                await asyncio.sleep(0)
+            yield Token(id=self.id, text=text, index=index)
+
+    def _texts(self) -> Iterator[str]:
+        """The texts of all tokens."""
+        told = self._words.get("text")
+        if told is None:
+            yield from (f"{index} " for index in range(int(self._words.get("tokens", "3"))))
+            return
+        told = told.replace("\\n", "\n").replace("\\s", " ")
+        size = int(self._words.get("piece", len(told)))
+        yield from (told[at : at + size] for at in range(0, len(told), size))
 
     async def __aiter__(self) -> AsyncIterator[Token]:
         while (token := await self._tokens.get()) is not None:
@@ -101,9 +126,9 @@ class FakeGeneration:
         return await asyncio.shield(self._task)
 
     def cancel(self) -> None:
-        """Stop."""
-        if not self._cancelled.is_set() and not self._task.done():
-            self._cancelled.set()
+        """Stop: the answer ends where it is."""
+        if not self._cancelled and not self._task.done():
+            self._cancelled = True
             note(event="cancel", id=self.id)
             self._task.cancel()
 
@@ -129,10 +154,12 @@ class FakeRouter:
         self._on_change, self._on_ready, self._on_progress = on_change, on_ready, on_progress
         self._snapshot = Snapshot(state=OPTIONS.get("state", "starting"), model_name="fake")
         self._sessions: dict[str, SessionInfo] = {}
+        self._generations: weakref.WeakSet[FakeGeneration] = weakref.WeakSet()
         if OPTIONS.get("noise"):
             make_noise("the router was made")
         note(
             event="settings",
+            pid=os.getpid(),
             model=settings.model,
             max_tokens=settings.completion.max_tokens,
             root_uri=root_uri,
@@ -152,6 +179,8 @@ class FakeRouter:
         if load_ms:
             self._set(state="loading")
             for step in range(10):
+                # Seen at the next heartbeat.
+                self._snapshot = msgspec.structs.replace(self._snapshot, load_percent=10 * step)
                 self._on_progress(step / 10)
                 await asyncio.sleep(load_ms / 10_000)
         self._set(state="ready")
@@ -188,7 +217,9 @@ class FakeRouter:
             make_noise("a request came")
         if words.get("stick"):
             time.sleep(float(words["stick"]))
-        return FakeGeneration(self, request, words)
+        generation = FakeGeneration(self, request, words)
+        self._generations.add(generation)
+        return generation
 
     async def snapshot(self) -> Snapshot:
         """The state and nothing else."""
@@ -199,8 +230,11 @@ class FakeRouter:
         return tuple(self._sessions.values())
 
     async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
-        """Write it down."""
+        """Write it down, and end what runs in it."""
         note(event="close", session=name)
+        for generation in self._generations:
+            if generation.session == name:
+                generation.cancel()
         return await self.sessions()
 
     async def clear_sessions(self) -> tuple[SessionInfo, ...]:
@@ -217,6 +251,27 @@ class FakeRouter:
     async def update(self, settings: Any) -> None:
         """Write it down."""
         note(event="update", snapshots=settings.sessions.snapshots)
+
+    async def models(self) -> Any:
+        """None, in a folder that is not there."""
+        from botframework.manager.shelf import Listing
+
+        return Listing((), "/models", has_more=False)
+
+    async def load_model(self, path: str) -> None:
+        """Load as at the start; what has ``missing`` in its path is."""
+        note(event="load", path=path)
+        for step in range(10):
+            self._on_progress(step / 10)
+            await asyncio.sleep(OPTIONS.get("exchange_ms", 0) / 10_000)
+        if "missing" in path:
+            raise errors.ModelNotFound(f"{path}: no such file", path=path)
+        self._set(state="ready", model_path=path)
+        self._on_ready(loaded())
+
+    async def unload_model(self) -> None:
+        """Be without a model."""
+        self._set(state="stopped", model_name="", model_path="")
 
     def pause_reading(self) -> None:
         """Generations wait."""

@@ -40,9 +40,10 @@ class Watch:
 
     async def gone_after(self, since: float) -> float:
         """Wait until all of them are gone; seconds from ``since`` (`time.monotonic`) to the end of the last one."""
-        return await asyncio.to_thread(self._gone_after, since)
+        return await asyncio.to_thread(self.all_gone_after, since)
 
-    def _gone_after(self, since: float) -> float:
+    def all_gone_after(self, since: float) -> float:
+        """The same, for tests without a loop."""
         for pid, handle in self._handles.items():
             poll = select.poll()
             poll.register(handle, select.POLLIN)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from botframework.config.settings import MACHINE_SETTINGS, ONLY_OFF, Settings
+from botframework.config.settings import MACHINE_SETTINGS, ONLY_OFF, PATHS, Settings
 
 MAX_PROBLEMS_PER_LAYER = 20
 """Enough to see what is wrong; a hostile file must not make a thousand pop-ups."""
@@ -157,11 +157,11 @@ def _flat(values: Any, above: str, source: Source) -> Iterator[tuple[str, Any]]:
 
 def _converted(name: str, raw: Any, kind: Any, source: Source) -> Any:
     value = msgspec.convert(raw, kind, strict=source not in _TEXT_ONLY)
-    if name == "model" and isinstance(value, str):
+    if name in PATHS and isinstance(value, str):
         if "\0" in value:
             raise ValueError("holds a NUL character")
         expanded = os.path.expanduser(value)  # noqa: PTH111 - Path would drop a trailing separator and "./"
-        # The daemon's working folder is usually the workspace, which must not be able to put a model in our way. What
+        # The daemon's working folder is usually the workspace, which must not be able to put a file in our way. What
         # the command line and the environment say was made absolute where it was read.
         if not os.path.isabs(expanded):  # noqa: PTH117
             raise ValueError("a relative path")

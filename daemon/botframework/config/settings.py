@@ -31,6 +31,8 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Drop suggestions whose tokens have a lower mean log probability (natural logarithm); unset: drop none."""
     multiline: bool = True
     """Suggestions may go on after the end of the line."""
+    replace_closers: bool = True
+    """Suggestions may replace closing brackets and quotes behind the cursor; false for editors that misplace those."""
     temperature: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.0
     """0 always takes the likeliest token."""
     top_k: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 40
@@ -44,7 +46,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Chat(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Chat and edit."""
+    """Chat."""
 
     system_prompt: Annotated[str, msgspec.Meta(max_length=32_768)] = ""
     """Put before a conversation that brings no system message; empty: none."""
@@ -64,6 +66,35 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Above 1 repeats less."""
     trim: bool = True
     """Drop the oldest whole turns when a conversation outgrows the context; false: report an error."""
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Changes of a selection by an instruction."""
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=32_768)] = 2_048
+    """Tokens of the new text, at most."""
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)] = 300_000
+    """Milliseconds after which the new text ends with what is there."""
+    context_chars: Annotated[int, msgspec.Meta(ge=0, le=65_536)] = 6_000
+    """Characters of the file around the selection that the model reads; less if they do not fit its context."""
+    temperature: Annotated[float, msgspec.Meta(ge=0.0, le=5.0)] = 0.0
+    """0 always takes the likeliest token."""
+    top_k: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 40
+    """Candidates kept per token; 0 keeps 1,000."""
+    top_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.95
+    """Keep the likeliest candidates up to this probability."""
+    min_p: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.05
+    """Drop candidates less likely than this share of the likeliest."""
+    repeat_penalty: Annotated[float, msgspec.Meta(ge=0.5, le=2.0)] = 1.0
+    """Above 1 repeats less; an edit has to repeat what stays."""
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The user's model files."""
+
+    folder: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
+    """Where GGUF files to choose from are looked for, absolute or beginning with ``~``; unset: ``models`` in the user's
+    data folder."""
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -112,7 +143,7 @@ class Sessions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     snapshots: bool = True
     """Write the states of sessions to disk, so that a file is not read again after a restart. They hold its text."""
     disk_mib: Annotated[int, msgspec.Meta(ge=1, le=1_048_576)] = 2_048
-    """MiB of snapshots of one workspace; the least recently used are deleted beyond it."""
+    """MiB of snapshots of all workspaces together; the least recently used are deleted beyond it."""
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -133,12 +164,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Seconds between two heartbeats when nothing changes."""
     completion: Completion = Completion()
     chat: Chat = Chat()
+    edit: Edit = Edit()
+    models: Models = Models()
     engine: Engine = Engine()
     worker: Worker = Worker()
     sessions: Sessions = Sessions()
     log: Log = Log()
 
 
+PATHS = frozenset({"model", "models.folder"})
+"""Settings that are paths: absolute, since the working folder is usually an untrusted workspace."""
 MACHINE_SETTINGS = ("model", "workspaceTrusted", "engine.", "worker.", "sessions.diskMib")
 """Names, and beginnings of names, of what no workspace may set: it chooses files or decides what stays in memory."""
 ONLY_OFF = frozenset({"sessions.snapshots"})

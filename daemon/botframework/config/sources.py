@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from botframework.config.folders import ENV_CONFIG_FILE, ENV_RUNTIME_DIR, config_file
 from botframework.config.merge import MAX_PROBLEMS_PER_LAYER, Layer, Problem, Source, nearest, shown, tree
+from botframework.config.settings import PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ def environment_layer(environ: Mapping[str, str]) -> tuple[Layer, tuple[Problem,
             continue
         if variable in names:
             name = names[variable]
-            values[name] = _from_here(value) if name == "model" else value
+            values[name] = _from_here(value) if name in PATHS else value
         elif len(problems) < MAX_PROBLEMS_PER_LAYER:
             hint = nearest(variable, names)
             problems.append(Problem(Source.ENVIRONMENT, shown(variable), f"unknown variable{hint}"))
@@ -84,7 +85,7 @@ def argument_layer(model: str | None, assignments: Sequence[str]) -> tuple[Layer
         key, equals, value = assignment.partition("=")
         if equals:
             name = key.strip()
-            values[name] = _from_here(value.strip()) if name == "model" else value.strip()
+            values[name] = _from_here(value.strip()) if name in PATHS else value.strip()
         else:
             problems.append(Problem(Source.COMMAND_LINE, shown(assignment), "is not of the form key=value"))
     if model is not None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from botframework.lsp.closers import is_closers, rest_of_line
-from botframework.lsp.documents import CONTEXT_CHARS, clean
+from botframework.lsp.documents import CONTEXT_CHARS
 from botframework.lsp.generate import default_sampling
 from botframework.wire.messages import MAX_SESSION_CHARS, FimRequest
+from botframework.wire.text import line_start, replace_surrogates
 
 if TYPE_CHECKING:
     from botframework import config
@@ -27,7 +28,7 @@ LOOK_AHEAD_CHARS = 4_096
 
 def document_session(uri: str) -> str:
     """The session of a document: its URI, shortened with a hash if a session's name cannot be that long."""
-    uri = clean(uri)
+    uri = replace_surrogates(uri)
     if len(uri) <= MAX_SESSION_CHARS:
         return uri
     digest = hashlib.blake2b(uri.encode(), digest_size=16).hexdigest()
@@ -43,7 +44,7 @@ def is_one_line(before: str, after: str) -> bool:
     rest = rest_of_line(after)
     if not is_closers(rest):
         return True
-    line = before[before.rfind("\n") + 1 :]
+    line = before[line_start(before) :]
     if not line.strip():
         return False
     below = after[len(rest) : len(rest) + LOOK_AHEAD_CHARS]

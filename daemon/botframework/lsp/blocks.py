@@ -7,14 +7,14 @@ because the next question is about the same spot.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from typing import NamedTuple
+
+from botframework.wire.text import LINE_END
 
 BLOCK_CHARS = 16 * 1024
 """Of one block: an edit copies so much, which takes microseconds, and 64 Mi characters are 4,096 blocks."""
 
-_BREAK = re.compile(r"\r\n|\n|\r")
 _UTF16 = "utf-16-le"
 _LONE = "surrogatepass"
 
@@ -41,7 +41,7 @@ class _Block:
     def ends(self) -> list[int]:
         """Where line ends end, looked for when first asked: most blocks of a large document never are."""
         if self._ends is None:
-            self._ends = [found.end() for found in _BREAK.finditer(self.text)] if self.breaks else []
+            self._ends = [found.end() for found in LINE_END.finditer(self.text)] if self.breaks else []
         return self._ends
 
     def index(self, start: int, count: int) -> int:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from botframework.lsp.documents import clean
 from botframework.lsp.generate import deliver, request_fields, work_done
 from botframework.lsp.messages import ChatResult
 from botframework.wire.messages import ChatMessage, ChatRequest
+from botframework.wire.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -34,7 +34,7 @@ class Chat:
     async def _answer(self, params: ChatParams, request: ChatRequest) -> ChatResult:
         # Begun in here, not before: a task that is cancelled before its first step could not end it.
         generation = self._house.require_router().chat(request)
-        with work_done(self._protocol, params, "Answering"):
+        with self._house.busy(), work_done(self._protocol, params, "Answering"):
             done = await deliver(self._protocol, generation, params.partial_result_token)
         return ChatResult(
             text=done.text,
@@ -47,9 +47,11 @@ class Chat:
 
 def chat_request(params: ChatParams, settings: config.Chat) -> ChatRequest:
     """What the worker is asked: the client's words, the settings for what it left out."""
-    messages = tuple(msgspec.structs.replace(message, content=clean(message.content)) for message in params.messages)
+    messages = tuple(
+        msgspec.structs.replace(message, content=replace_surrogates(message.content)) for message in params.messages
+    )
     if settings.system_prompt and messages[0].role != "system":
-        messages = (ChatMessage(role="system", content=clean(settings.system_prompt)), *messages)
+        messages = (ChatMessage(role="system", content=replace_surrogates(settings.system_prompt)), *messages)
     return ChatRequest(
         **request_fields(params, settings),
         messages=messages,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-CLOSERS = ")]}>\"'`;:, \t"
-"""What editors put after the cursor by themselves; a line whose rest is only this is at its end for the writer."""
+from botframework.wire.text import CLOSERS, line_end
+
 QUOTES = "\"'`"
 SHORTEST_OVERLAP = 3
 """Characters in which the end of a suggestion and the text behind it must agree to be taken for the same."""
@@ -32,7 +32,7 @@ class Fitted(NamedTuple):
 
 def rest_of_line(after: str) -> str:
     """The text after the cursor up to the end of its line."""
-    return after[: _line_end(after)]
+    return after[: line_end(after)]
 
 
 def is_closers(rest: str) -> bool:
@@ -164,8 +164,3 @@ def _without_overlap(text: str, rest: str) -> str:
         if text.endswith(rest[:count]):
             return text[:-count]
     return text
-
-
-def _line_end(text: str) -> int:
-    ends = [end for end in (text.find("\n"), text.find("\r")) if end >= 0]
-    return min(ends) if ends else len(text)

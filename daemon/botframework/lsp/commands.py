@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from botframework.errors import BotframeworkError, InvalidParams, ServerBusy
 from botframework.lsp.asking import document_session
 from botframework.lsp.messages import ACCEPTED_COMMAND, InspectResult, SessionsResult
@@ -79,7 +81,8 @@ class Commands:
     async def close_session(self, params: CloseSessionParams) -> SessionsResult:
         """Forget a session; what is left is answered."""
         router = await self._house.router_when_there()
-        return SessionsResult(sessions=await _in_time(router.close_session(params.session)))
+        await _in_time(router.close_session(params.session))
+        return SessionsResult(sessions=await _in_time(router.sessions()))
 
     async def clear_sessions(self, _params: NoParams) -> SessionsResult:
         """Forget all sessions and delete the workspace's snapshots; what is left is answered."""
@@ -91,9 +94,7 @@ class Commands:
     async def inspect(self, params: InspectParams) -> InspectResult:
         """How a document's last suggestion was asked, and what became of it."""
         uri = params.text_document.uri
-        if self._documents.get(uri) is None:
-            told = "/textDocument/uri: the document is not open, or too large to be followed"
-            raise InvalidParams(told, pointer="/textDocument/uri")
+        self._documents.require(uri)
         outcome = self._completion.last_outcome(uri)
         try:
             router = await self._house.router_when_there()
@@ -103,6 +104,8 @@ class Commands:
         except BotframeworkError:
             # There is no worker, and so no prompt; the outcome says why nothing is shown.
             asked = Inspection(id=0, found=False)
+        prompt = msgspec.structs.asdict(asked)
+        del prompt["id"]
         return InspectResult(
             shown=outcome.shown,
             reason=outcome.reason,
@@ -110,19 +113,7 @@ class Commands:
             source=outcome.source,
             timings=outcome.timings,
             visits=self._visits.get(uri, 0),
-            found=asked.found,
-            order=asked.order,
-            typed=asked.typed,
-            prompt=asked.prompt,
-            head=asked.head,
-            suffix=asked.suffix,
-            middle=asked.middle,
-            held=asked.held,
-            prompt_tokens=asked.prompt_tokens,
-            cached_tokens=asked.cached_tokens,
-            evaluated_tokens=asked.evaluated_tokens,
-            is_short=asked.is_short,
-            reanchors=asked.reanchors,
+            **prompt,
         )
 
     def execute(self, params: types.ExecuteCommandParams) -> None:

@@ -21,7 +21,6 @@ from lsprotocol import types
 from botframework.errors import (
     BotframeworkError,
     DeadlineExceeded,
-    InvalidParams,
     ModelCannotInfill,
     ModelError,
     WorkerStartFailed,
@@ -32,17 +31,19 @@ from botframework.lsp.asking import document_session, ghost_request, prefetch_re
 from botframework.lsp.closers import rest_of_line
 from botframework.lsp.debounce import Rhythm
 from botframework.lsp.desk import Desk
-from botframework.lsp.documents import CONTEXT_CHARS, clean
+from botframework.lsp.documents import CONTEXT_CHARS
 from botframework.lsp.edits import single_edit
 from botframework.lsp.filters import Outcome, Standards, judge
 from botframework.lsp.generate import deliver, request_fields, work_done
 from botframework.lsp.messages import ACCEPTED_COMMAND, CompleteResult
 from botframework.lsp.suggestions import Base, Found, Spot, Suggestions
 from botframework.wire.messages import FimRequest
+from botframework.wire.text import LINE_END, line_start, replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from botframework import config
     from botframework.lsp.desk import Turn
     from botframework.lsp.documents import Document, Documents
     from botframework.lsp.filters import Reason, Source
@@ -190,7 +191,7 @@ class Completion:
         if reason:
             desk.outcome = Outcome(reason=reason)
             return _nothing()
-        question = _question(document, params, self._house.settings.completion.min_logprob)
+        question = _question(document, params, self._house.settings.completion)
         desk.line = params.position.line
         found = self._suggestions.find(uri, question.spot)
         if found is not None:
@@ -295,7 +296,7 @@ class Completion:
     def _prepare_next(self, desk: Desk, question: _Question, text: str, covered: int) -> None:
         """Prefetch what will be wanted when this suggestion is accepted."""
         settings = self._house.settings.completion
-        before = question.before + (text.replace("\n", "\r\n") if _has_crlf(question) else text)
+        before = question.before + text.replace("\n", _line_end(question))
         after = question.after[covered:]
         spot = Spot.of(before, after)
         if settings.prefetch and self._suggestions.find(desk.uri, spot) is None:
@@ -311,26 +312,24 @@ class Completion:
     async def _complete(self, params: CompleteParams, request: FimRequest) -> CompleteResult:
         # Begun in here, not before: a task that is cancelled before its first step could not end it.
         generation = self._house.require_router().complete(request)
-        with work_done(self._protocol, params, "Completing"):
+        with self._house.busy(), work_done(self._protocol, params, "Completing"):
             done = await deliver(self._protocol, generation, params.partial_result_token)
         return CompleteResult(text=done.text, finish_reason=done.finish_reason, usage=done.usage, timings=done.timings)
 
     def _request(self, params: CompleteParams) -> FimRequest:
         fields = request_fields(params, self._house.settings.completion)
         if params.text_document is not None and params.position is not None:
-            document = self._documents.get(params.text_document.uri)
-            if document is None:
-                told = "/textDocument/uri: the document is not open, or too large to be followed"
-                raise InvalidParams(told, pointer="/textDocument/uri")
+            document = self._documents.require(params.text_document.uri)
             place = document.place(params.position.line, params.position.character)
             prefix, suffix = place.before, place.after
             fields["session"] = fields["session"] or document_session(params.text_document.uri)
         else:
-            prefix, suffix = clean((params.prefix or "")[-CONTEXT_CHARS:]), clean((params.suffix or "")[:CONTEXT_CHARS])
+            prefix = replace_surrogates((params.prefix or "")[-CONTEXT_CHARS:])
+            suffix = replace_surrogates((params.suffix or "")[:CONTEXT_CHARS])
         return FimRequest(**fields, prefix=prefix, suffix=suffix, priority="completion")
 
 
-def _question(document: Document, params: types.InlineCompletionParams, min_logprob: float | None) -> _Question:
+def _question(document: Document, params: types.InlineCompletionParams, settings: config.Completion) -> _Question:
     """Take the text around the cursor, as if the selected item of the editor's list had been taken over."""
     place = document.place(params.position.line, params.position.character)
     position = types.Position(place.line, place.character)
@@ -341,23 +340,23 @@ def _question(document: Document, params: types.InlineCompletionParams, min_logp
         replaced = document.offset(position.line, position.character) - document.offset(start.line, start.character)
         if 0 <= replaced <= len(before):
             # The editor shows only what begins with the item and replaces the same range.
-            head, area = clean(selected.text), selected.range
+            head, area = replace_surrogates(selected.text), selected.range
             before = before[: len(before) - replaced] + head
     standards = Standards(
         is_invoked=params.context.trigger_kind is types.InlineCompletionTriggerKind.Invoked,
-        may_cover=not head,
-        min_logprob=min_logprob,
+        may_cover=settings.replace_closers and not head,
+        min_logprob=settings.min_logprob,
     )
     return _Question(before, place.after, area, head, Spot.of(before, place.after), standards)
 
 
-def _has_crlf(question: _Question) -> bool:
-    """Whether the line ends nearest to the cursor are CRLF."""
-    end = question.before.rfind("\n")
-    if end >= 0:
-        return question.before.endswith("\r", 0, end)
-    end = question.after.find("\n")
-    return end > 0 and question.after[end - 1] == "\r"
+def _line_end(question: _Question) -> str:
+    """What ends the lines nearest to the cursor."""
+    start = line_start(question.before)
+    if start:
+        return "\r\n" if question.before.endswith("\r\n", 0, start) else question.before[start - 1]
+    found = LINE_END.search(question.after)
+    return found[0] if found is not None else "\n"
 
 
 def _reason(error: BotframeworkError) -> Reason:

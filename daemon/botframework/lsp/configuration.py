@@ -35,6 +35,8 @@ class Configuration:
         self._told: set[config.Problem] = set()
         self._logged: set[config.Problem] = set()
         self._merged = config.merge(self._layers)
+        self._asked = self._answered = 0
+        """Numbers of the latest ``workspace/configuration``, and of the latest that was answered."""
         self.root_uri = ""
         """Of the workspace, as the client spells it; empty: there is none."""
         # Now: a client that never comes as far as initialize is not told.
@@ -54,6 +56,21 @@ class Configuration:
             layer, problems = config.read_file(root / config.FILE_NAME, config.Source.WORKSPACE_FILE)
             self._reading_problems += problems
             self._take(layer)
+
+    async def ask_client(self, protocol: DaemonProtocol) -> None:
+        """Ask for ``workspace/configuration`` and take the answer, unless a later question was answered before.
+
+        Raises
+        ------
+        BotframeworkError
+            The client does not tell.
+        """
+        self._asked += 1
+        number = self._asked
+        values = await _ask(protocol)
+        if number > self._answered:
+            self._answered = number
+            self.take_client_settings(values)
 
     def take_client_settings(self, values: Any) -> None:
         """Take the client's section of settings; only behaviour is taken from there."""
@@ -87,14 +104,8 @@ def _text(problem: config.Problem) -> str:
     return f"{place} {problem.message}"
 
 
-async def ask_client(protocol: DaemonProtocol) -> Any:
-    """Ask for ``workspace/configuration``; None when nothing is set there.
-
-    Raises
-    ------
-    BotframeworkError
-        The client does not tell.
-    """
+async def _ask(protocol: DaemonProtocol) -> Any:
+    """The client's section of settings; None when nothing is set there."""
     params = {"items": [{"section": SECTION}]}
     try:
         answer = await protocol.ask(types.WORKSPACE_CONFIGURATION, params, ASK_DEADLINE_S)

@@ -7,10 +7,11 @@ between the two.
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from botframework.errors import InvalidParams
 from botframework.lsp.blocks import Blocks
+from botframework.wire.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +27,6 @@ MAX_TOTAL_CHARS = 256 * 1024 * 1024
 CONTEXT_CHARS = 64 * 1024
 """Text taken on either side of the cursor: about 16,000 tokens, more than a completion context holds."""
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
 
 class Place(NamedTuple):
     """What is around a position."""
@@ -39,17 +38,6 @@ class Place(NamedTuple):
     line: int
     """The position again, moved to where the document has one."""
     character: int
-
-
-def clean(text: str) -> str:
-    """Replace lone surrogates, which no encoding and no tokenizer accepts, by U+FFFD."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()  # Ten times as fast as the search, and hardly ever in vain.
-    except UnicodeEncodeError:
-        return _SURROGATE.sub("\ufffd", text)
-    return text
 
 
 class Document:
@@ -89,7 +77,11 @@ class Document:
         """The same for an index."""
         before = self._blocks.slice(max(0, offset - CONTEXT_CHARS), offset)
         after = self._blocks.slice(offset, min(len(self), offset + CONTEXT_CHARS))
-        return Place(clean(before), clean(after), *self._blocks.position(offset))
+        return Place(replace_surrogates(before), replace_surrogates(after), *self._blocks.position(offset))
+
+    def between(self, start: int, end: int) -> str:
+        """The text between two indices, without lone surrogates."""
+        return replace_surrogates(self._blocks.slice(start, end))
 
     def edit(self, start: tuple[int, int], end: tuple[int, int], new: str) -> None:
         """Replace what is between two positions."""
@@ -100,7 +92,7 @@ class Document:
             new, first = self._char(first - 1) + new, first - 1
         if not new and 0 < first < last < len(self):
             new, first, last = self._char(first - 1) + self._char(last), first - 1, last + 1
-        if not new.isascii() and _SURROGATE.search(new):
+        if not new.isascii():  # Two halves may have met.
             new = new.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         self._blocks.splice(first, last, new)
 
@@ -125,6 +117,20 @@ class Documents:
     def get(self, uri: str) -> Document | None:
         """The open document, or None; also None for one that is too large to follow."""
         return self._open.get(uri)
+
+    def require(self, uri: str) -> Document:
+        """The open document.
+
+        Raises
+        ------
+        InvalidParams
+            There is none, or it is too large to follow.
+        """
+        document = self._open.get(uri)
+        if document is None:
+            told = "/textDocument/uri: the document is not open, or too large to be followed"
+            raise InvalidParams(told, pointer="/textDocument/uri")
+        return document
 
     def open(self, uri: str, version: int, text: str) -> None:
         """The client shows a document; from now on its text is what the client says, not what the disk says."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lsprotocol import types
 
 from botframework.lsp.blocks import units
+from botframework.wire.text import LINE_END
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,6 @@ KEY_CHARS = 16
 PAIRS = frozenset(("()", "[]", "{}", "<>", '""', "''", "``"))
 """What editors insert for one key, with the cursor in the middle."""
 
-_LINE_END = re.compile(r"\r\n|\n|\r")
 _ENTER_IN_BRACKETS = re.compile(r"((?:\r\n|\n|\r)[ \t]*)(?:\r\n|\n|\r)[ \t]*")
 
 
@@ -74,7 +74,7 @@ def single_edit(
 
 def _behind(position: types.Position, text: str) -> types.Position:
     """The end of a text that was inserted at a position."""
-    ends = [found.end() for found in _LINE_END.finditer(text)]
+    ends = [found.end() for found in LINE_END.finditer(text)]
     if not ends:
         return types.Position(position.line, position.character + units(text))
     return types.Position(position.line + len(ends), units(text[ends[-1] :]))

@@ -20,7 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from botframework.lsp.closers import CLOSERS, fit, rest_of_line
+from botframework.lsp.closers import fit, rest_of_line
+from botframework.wire.text import CLOSERS, line_start
 
 if TYPE_CHECKING:
     from botframework.wire.messages import Timings
@@ -108,7 +109,7 @@ def judge(
         return _dropped("cutShort" if text != whole else "whitespaceOnly" if text else "empty")
     before, after = before[-MAX_COMPARED_CHARS:], after[:MAX_COMPARED_CHARS]
     rest = rest_of_line(after)
-    head = before.rpartition("\n")[2]
+    head = before[line_start(before) :]
     below = [line.strip() for line in after[len(rest) :].splitlines() if line.strip()]
     text = _without_following(text.rstrip(), head, below)
     text, covered = fit(text, rest, may_cover=standards.may_cover)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from botframework.errors import ModelLoading
-from botframework.lsp.documents import clean
 from botframework.wire.messages import Sampling
+from botframework.wire.text import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from botframework.errors import BotframeworkError
     from botframework.lsp.messages import GenerateParams, ProgressToken
     from botframework.lsp.protocol import DaemonProtocol
+    from botframework.manager.shelf import Listing
     from botframework.manager.status import Snapshot
     from botframework.wire.messages import ChatRequest, Done, FimRequest, Inspection, Loaded, SessionInfo, Token
 
@@ -71,6 +72,15 @@ class RouterLike(Protocol):
     async def update(self, settings: Settings) -> None:
         """The settings have changed: take over what may change in a running daemon."""
 
+    async def models(self) -> Listing:
+        """The model files that can be chosen from."""
+
+    async def load_model(self, path: str) -> None:
+        """Exchange the model; returns when the new one is ready."""
+
+    async def unload_model(self) -> None:
+        """Let go of the model."""
+
     def pause_reading(self) -> None:
         """The client is not reading: let the worker wait."""
 
@@ -100,6 +110,8 @@ class House:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.router: RouterLike | None = None
+        self.on_work: Callable[[], None] = lambda: None
+        """Called when an answer that somebody waits for begins or ends; not for ghost text, which comes at any key."""
         self._failure: BotframeworkError | None = None
         self._decided = asyncio.Event()
 
@@ -125,26 +137,35 @@ class House:
             raise self._failure or ModelLoading("the daemon is starting", fraction=0.0)
         return self.router
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """An answer is being worked on."""
+        self.on_work()
+        try:
+            yield
+        finally:
+            self.on_work()
+
     async def router_when_there(self) -> RouterLike:
         """Wait for the router, which takes the daemon some milliseconds after ``initialize``."""
         await self._decided.wait()
         return self.require_router()
 
 
-def request_fields(params: GenerateParams, settings: config.Chat | config.Completion) -> dict[str, Any]:
+def request_fields(params: GenerateParams, settings: config.Chat | config.Completion | config.Edit) -> dict[str, Any]:
     """The fields that every request to the worker has: the client's words, the settings for what it left out."""
     return {
         "id": 0,
-        "session": clean(params.session),
+        "session": replace_surrogates(params.session),
         "max_tokens": params.max_tokens or settings.max_tokens,
         "sampling": params.sampling or default_sampling(settings),
-        "stop": tuple(clean(stop) for stop in params.stop),
+        "stop": tuple(replace_surrogates(stop) for stop in params.stop),
         "deadline_ms": params.deadline_ms or settings.deadline_ms,
         "stream": params.partial_result_token is not None,
     }
 
 
-def default_sampling(settings: config.Chat | config.Completion) -> Sampling:
+def default_sampling(settings: config.Chat | config.Completion | config.Edit) -> Sampling:
     """How the settings want tokens to be chosen."""
     return Sampling(
         temperature=settings.temperature,

@@ -14,6 +14,7 @@ import msgspec
 
 from botframework.errors import InvalidParams
 from botframework.lsp.filters import Reason, Source  # noqa: TC001 - msgspec reads the annotations
+from botframework.manager.entry import ModelEntry  # noqa: TC001 - msgspec reads the annotations
 from botframework.manager.status import Snapshot
 from botframework.wire.messages import (
     MAX_DEADLINE_MS,
@@ -39,6 +40,14 @@ MAX_URI_CHARS = 8_192
 """Of a document's URI: longer than any path of our systems."""
 MAX_POSITION = 2**31 - 1
 """The LSP's ``uinteger``."""
+MAX_INSTRUCTION_CHARS = 32_768
+"""Of an edit: more than anybody types; a long text belongs into the document."""
+MAX_PATH_CHARS = 4_096
+"""Of a model file: as long as Linux allows."""
+
+PROTOCOL_VERSION = 1
+"""Of everything in this module, told in the result of ``initialize``. Raised with every change that an older client
+would misread; new methods and new fields of results do not raise it."""
 
 ACCEPTED_COMMAND = "botframework.accepted"
 """The command of every suggestion; its one argument is the suggestion's id."""
@@ -89,7 +98,7 @@ class Range(Params, frozen=True, kw_only=True):
 
 
 class GenerateParams(Params, frozen=True, kw_only=True):
-    """What completion and chat have in common. What is left out comes from the settings."""
+    """What completion, chat and edit have in common. What is left out comes from the settings."""
 
     session: SessionName = ""
     """Keeps what the model has read under this name, so that the next request with it only reads what is new; at most
@@ -159,6 +168,75 @@ class StreamValue(Result, frozen=True, kw_only=True):
     index: int
     """The number of the first token in ``text`` within the answer, from 0; a gap to the one before tells how many came
     together."""
+
+
+class EditParams(GenerateParams, frozen=True, kw_only=True):
+    """Change a part of an open document as an instruction says."""
+
+    text_document: TextDocumentIdentifier
+    range: Range
+    """What is to be changed; an empty range asks for new text at its place."""
+    instruction: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_INSTRUCTION_CHARS)]
+    """1 to 32,768 characters."""
+    version: Annotated[int, msgspec.Meta(ge=-MAX_POSITION - 1, le=MAX_POSITION)] | None = None
+    """The document's version that the range belongs to. If the daemon knows another one, the request is refused with
+    ``ContentModified``. Null: the version that the daemon knows."""
+
+
+class VersionedTextDocumentIdentifier(Result, frozen=True, kw_only=True):
+    """A document in one of its versions."""
+
+    uri: str
+    version: int
+
+
+class TextEdit(Result, frozen=True, kw_only=True):
+    """New text for a range."""
+
+    range: Range
+    new_text: str
+
+
+class TextDocumentEdit(Result, frozen=True, kw_only=True):
+    """Edits of one version of one document."""
+
+    text_document: VersionedTextDocumentIdentifier
+    edits: tuple[TextEdit, ...]
+
+
+class WorkspaceEdit(Result, frozen=True, kw_only=True):
+    """The LSP's ``WorkspaceEdit``, as far as the daemon uses it."""
+
+    document_changes: tuple[TextDocumentEdit, ...]
+    """Of one document; empty when the new text is the old one."""
+
+
+class EditResult(CompleteResult, frozen=True, kw_only=True):
+    """The end of an edit. Nothing is applied: that is the client's to do, once the user has agreed."""
+
+    edit: WorkspaceEdit
+    """One edit with the whole new text, streamed or not, of the document's present version: what was typed outside the
+    range meanwhile has moved it. Unless ``finishReason`` is ``stop`` the new text is not complete."""
+
+
+class ModelsResult(Result, frozen=True, kw_only=True):
+    """The model files that can be chosen from."""
+
+    models: tuple[ModelEntry, ...]
+    """The embedded one, the configured one, the loaded one, then those of the folder by their paths."""
+    folder: str
+    """Where the user's model files are looked for; it need not exist."""
+    has_more: bool
+    """Whether the folder holds more files than are listed."""
+
+
+class LoadModelParams(Params, frozen=True, kw_only=True):
+    """Which model file to load in the place of the present one."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH_CHARS)]
+    """Absolute, or beginning with ``~``; as in `ModelEntry`."""
+    work_done_token: ProgressToken | None = None
+    """With it, ``$/progress`` reports the loading in percent; without, the daemon's own progress of loading does."""
 
 
 class SessionsResult(Result, frozen=True, kw_only=True):
@@ -300,11 +378,15 @@ METHODS: dict[str, Method] = {
     for method in (
         Method("botframework/complete", "client", "request", CompleteParams, CompleteResult),
         Method("botframework/chat", "client", "request", ChatParams, ChatResult),
+        Method("botframework/edit", "client", "request", EditParams, EditResult),
         Method("botframework/status", "client", "request", NoParams, Snapshot),
         Method("botframework/inspect", "client", "request", InspectParams, InspectResult),
         Method("botframework/pause", "client", "request", NoParams, Snapshot),
         Method("botframework/resume", "client", "request", NoParams, Snapshot),
         Method("botframework/restart", "client", "request", NoParams, Snapshot),
+        Method("botframework/models/list", "client", "request", NoParams, ModelsResult),
+        Method("botframework/models/load", "client", "request", LoadModelParams, Snapshot),
+        Method("botframework/models/unload", "client", "request", NoParams, Snapshot),
         Method("botframework/sessions/list", "client", "request", NoParams, SessionsResult),
         Method("botframework/sessions/close", "client", "request", CloseSessionParams, SessionsResult),
         Method("botframework/sessions/clear", "client", "request", NoParams, SessionsResult),

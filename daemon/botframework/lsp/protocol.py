@@ -25,6 +25,7 @@ from botframework.errors import (
     BotframeworkError,
     InvalidParams,
     InvalidRequest,
+    MethodNotFound,
     RequestCancelled,
     RequestSuperseded,
     ServerBusy,
@@ -56,9 +57,6 @@ MAX_SHOWN_CHARS = 200
 _IN_RANGE = re.compile(r"\w+ should be in range \[[-\d:]+\]")
 """What lsprotocol says of a number."""
 
-METHOD_NOT_FOUND = -32601
-INTERNAL_ERROR = -32603
-
 Id = int | str
 
 
@@ -77,10 +75,6 @@ class _Request:
     method: str
     task: asyncio.Future[Any]
     cancelled_by_client: bool = False
-
-
-class _MethodNotFoundError(Exception):
-    pass
 
 
 class DaemonProtocol(LanguageServerProtocol):
@@ -109,24 +103,24 @@ class DaemonProtocol(LanguageServerProtocol):
         if isinstance(value, Fault):
             self._refuse(None, value.code, value.message)
         elif isinstance(value, list):
-            self._refuse(None, InvalidRequest.code, "batches are not part of the LSP")
+            self._refuse_message(None, "batches are not part of the LSP")
         elif not isinstance(value, dict):
-            self._refuse(None, InvalidRequest.code, "a message must be an object")
+            self._refuse_message(None, "a message must be an object")
         elif "method" in value:
             self._receive_call(value)
         elif "id" in value and ("result" in value or "error" in value):
             self._receive_answer(value)
         else:
-            self._refuse(_id_of(value), InvalidRequest.code, "neither a method nor an answer")
+            self._refuse_message(_id_of(value), "neither a method nor an answer")
 
     def _receive_call(self, value: dict[str, Any]) -> None:
         method = value["method"]
         is_request = "id" in value
         request_id = _id_of(value)
         if is_request and request_id is None:
-            self._refuse(None, InvalidRequest.code, "an id must be a string or a 64-bit integer")
+            self._refuse_message(None, "an id must be a string or a 64-bit integer")
         elif not isinstance(method, str) or value.get("jsonrpc") != self.VERSION:
-            self._refuse(request_id, InvalidRequest.code, 'method must be a string and jsonrpc must be "2.0"')
+            self._refuse_message(request_id, 'method must be a string and jsonrpc must be "2.0"')
         elif request_id is not None:
             self._handle_call(request_id, method, value.get("params"))
         else:
@@ -137,8 +131,6 @@ class DaemonProtocol(LanguageServerProtocol):
         try:
             self._admit(request_id, method)
             result = self._call(method, params)
-        except _MethodNotFoundError:
-            self._refuse(request_id, METHOD_NOT_FOUND, f"unknown method {method[:MAX_SHOWN_CHARS]!r}")
         except Exception as error:  # noqa: BLE001 - a handler must never cost the stream
             self._answer_error(request_id, method, error)
         else:
@@ -177,7 +169,7 @@ class DaemonProtocol(LanguageServerProtocol):
             return
         try:
             self._call(method, params)
-        except _MethodNotFoundError:
+        except MethodNotFound:
             logger.debug("an unknown notification was ignored")
         except InvalidParams as error:
             logger.warning("a %s notification was ignored: %s", method[:MAX_SHOWN_CHARS], error.message)
@@ -188,7 +180,7 @@ class DaemonProtocol(LanguageServerProtocol):
         """Find the handler, give the parameters their type, and call it."""
         handler: Callable[[Any], Any] | None = self.fm.features.get(method)
         if handler is None:
-            raise _MethodNotFoundError
+            raise MethodNotFound(f"unknown method {method[:MAX_SHOWN_CHARS]!r}")
         own = METHODS.get(method)
         if own is not None:
             return handler(read_params(params, own.params))
@@ -268,12 +260,15 @@ class DaemonProtocol(LanguageServerProtocol):
             self._write(body)
 
     def _answer_error(self, request_id: Id, method: str, error: BaseException) -> None:
-        if isinstance(error, BotframeworkError):
-            data = {"kind": type(error).__name__, "retryable": error.retryable, **error.data}
-            self._refuse(request_id, error.code, error.message, data)
-        else:
+        if not isinstance(error, BotframeworkError):
             logger.error("%s failed", method[:MAX_SHOWN_CHARS], exc_info=error)
-            self._refuse(request_id, INTERNAL_ERROR, f"internal error: {type(error).__name__}")
+            error = BotframeworkError(f"internal error: {type(error).__name__}; the log tells more")
+        self._refuse(request_id, error.code, error.message, _data(error))
+
+    def _refuse_message(self, request_id: Id | None, words: str) -> None:
+        """It is no request; one that has an id all the same gets an answer like any other."""
+        error = InvalidRequest(words)
+        self._refuse(request_id, error.code, words, None if request_id is None else _data(error))
 
     def _refuse(self, request_id: Id | None, code: int, message: str, data: dict[str, Any] | None = None) -> None:
         error = {"code": code, "message": message} | ({"data": data} if data else {})
@@ -339,6 +334,11 @@ class DaemonProtocol(LanguageServerProtocol):
         if isinstance(value, list | tuple):
             return [self._plain(item) for item in value]
         return value
+
+
+def _data(error: BotframeworkError) -> dict[str, Any]:
+    """What travels beside an error's code and words."""
+    return {"kind": type(error).__name__, "retryable": error.retryable, **error.data}
 
 
 def _id_of(value: dict[str, Any]) -> Id | None:

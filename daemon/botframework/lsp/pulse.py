@@ -16,9 +16,10 @@ from botframework.lsp.generate import PROGRESS
 from botframework.lsp.messages import ModelReady, ServerStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from botframework.lsp.generate import House
+    from botframework.lsp.messages import ProgressToken
     from botframework.lsp.protocol import DaemonProtocol
     from botframework.manager.status import Snapshot
     from botframework.wire.messages import Loaded
@@ -29,6 +30,8 @@ HEARTBEAT = "$/botframework/heartbeat"
 MODEL_READY = "$/botframework/modelReady"
 SERVER_STATUS = "experimental/serverStatus"
 CREATE_PROGRESS = "window/workDoneProgress/create"
+TITLE = "Loading model"
+"""No percent sign in any text of a progress: one editor's mode line takes it for a format."""
 
 CREATE_DEADLINE_S = 2.0
 """A client that does not answer by then shows no progress; nothing waits for it."""
@@ -163,8 +166,8 @@ def server_status(snapshot: Snapshot) -> ServerStatus:
     if snapshot.state == "error":
         words = snapshot.error.message if snapshot.error is not None else "the model cannot be used"
         return ServerStatus(health="error", quiescent=True, message=words)
-    if snapshot.state in {"ready", "paused"}:
-        message = name if snapshot.state == "ready" else f"paused: {name}"
+    if snapshot.state in {"ready", "paused", "stopped"}:
+        message = f"paused: {name}" if snapshot.state == "paused" else name
         return ServerStatus(health="ok", quiescent=True, message=message)
     return ServerStatus(
         health="warning" if snapshot.state == "restarting" else "ok",
@@ -186,12 +189,38 @@ class LoadingProgress:
         self._numbers = itertools.count(1)
         self._asking: asyncio.Task[None] | None = None
         self._token: str | None = None
+        self._lent: ProgressToken | None = None
+        """The token of a request for loading."""
         self._percentage = 0
+
+    @contextlib.contextmanager
+    def shown_as(self, token: ProgressToken | None) -> Iterator[None]:
+        """Show the loading that the running task waits for under the client's token, if it brought one."""
+        if token is None:
+            try:
+                yield
+            finally:
+                self.end()
+            return
+        self._protocol.begin_work(token)
+        begin = {"kind": "begin", "title": TITLE, "cancellable": True, "percentage": 0}
+        self._protocol.tell(PROGRESS, {"token": token, "value": begin})
+        self._lent = token
+        try:
+            yield
+        finally:
+            if self._lent == token:
+                self._lent = None
+            self._protocol.end_work(token)
+            self._protocol.tell(PROGRESS, {"token": token, "value": {"kind": "end"}})
 
     def report(self, fraction: float) -> None:
         """The model is loaded this far."""
         self._percentage = max(0, min(100, int(fraction * 100)))
-        if self._token is not None:
+        if self._lent is not None:
+            value = {"kind": "report", "percentage": self._percentage}
+            self._protocol.tell(PROGRESS, {"token": self._lent, "value": value}, ("progress", self._lent))
+        elif self._token is not None:
             self._tell({"kind": "report", "percentage": self._percentage}, ("progress", self._token))
         elif self.is_supported and self._asking is None:
             self._asking = asyncio.create_task(self._begin(f"botframework/load/{next(self._numbers)}"))
@@ -216,8 +245,7 @@ class LoadingProgress:
             self.is_supported = False
             return
         self._token = token
-        # No percent sign in any text: one editor's mode line takes it for a format.
-        value = {"kind": "begin", "title": "Loading model", "cancellable": False, "percentage": self._percentage}
+        value = {"kind": "begin", "title": TITLE, "cancellable": False, "percentage": self._percentage}
         self._tell(value)
 
     def _tell(self, value: dict[str, object], replaces: tuple[str, str] | None = None) -> None:

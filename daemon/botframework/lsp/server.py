@@ -19,10 +19,12 @@ from botframework.errors import BotframeworkError
 from botframework.lsp.chat import Chat
 from botframework.lsp.commands import Commands
 from botframework.lsp.completion import Completion
-from botframework.lsp.configuration import Configuration, ask_client
+from botframework.lsp.configuration import Configuration
 from botframework.lsp.documents import Documents
+from botframework.lsp.edit import Edit
 from botframework.lsp.generate import House
-from botframework.lsp.messages import ACCEPTED_COMMAND
+from botframework.lsp.messages import ACCEPTED_COMMAND, PROTOCOL_VERSION
+from botframework.lsp.models import Models
 from botframework.lsp.protocol import DaemonProtocol, Phase
 from botframework.lsp.pulse import Pulse, Tally
 from botframework.lsp.transport import StdinReader, StdoutPump
@@ -88,10 +90,13 @@ class Daemon:
         self._documents = Documents()
         tally = Tally()
         self._pulse = Pulse(self._protocol, self._house, tally)
+        self._house.on_work = self._pulse.changed
         self._completion = Completion(self._protocol, self._house, self._documents, tally)
         self._chat = Chat(self._protocol, self._house)
+        self._edit = Edit(self._protocol, self._house, self._documents)
         self._pulse.is_paused = lambda: self._completion.is_paused
         self._commands = Commands(self._house, self._pulse, self._completion, self._documents)
+        self._models = Models(self._house, self._pulse)
         self._client = types.ClientCapabilities()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._background: set[asyncio.Task[Any]] = set()
@@ -122,11 +127,15 @@ class Daemon:
             "botframework/didVisit": commands.did_visit,
             "botframework/complete": completion.complete,
             "botframework/chat": self._chat.answer,
+            "botframework/edit": self._edit.answer,
             "botframework/status": commands.status,
             "botframework/inspect": commands.inspect,
             "botframework/pause": commands.pause,
             "botframework/resume": commands.resume,
             "botframework/restart": commands.restart,
+            "botframework/models/list": self._models.list_models,
+            "botframework/models/load": self._models.load,
+            "botframework/models/unload": self._models.unload,
             "botframework/sessions/list": commands.list_sessions,
             "botframework/sessions/close": commands.close_session,
             "botframework/sessions/clear": commands.clear_sessions,
@@ -239,6 +248,7 @@ class Daemon:
             types.PositionEncodingKind.Utf16,
         )
         capabilities: types.ServerCapabilities = builder.build()  # type: ignore[no-untyped-call]
+        capabilities.experimental = {"botframework": {"protocolVersion": PROTOCOL_VERSION}}
         self._protocol.phase = Phase.RUNNING
         # The answer is queued when this function returns; what follows may take its time.
         self._loop.call_soon(self._begin)
@@ -287,7 +297,7 @@ class Daemon:
             self._in_background(self._fetch_settings(), "workspace/configuration")
 
     async def _fetch_settings(self) -> None:
-        self._configuration.take_client_settings(await ask_client(self._protocol))
+        await self._configuration.ask_client(self._protocol)
         self._use_settings()
 
     def _use_settings(self) -> None:
@@ -313,6 +323,7 @@ class Daemon:
 
     def _did_open(self, params: types.DidOpenTextDocumentParams) -> None:
         item = params.text_document
+        self._edit.did_close(item.uri)  # Opened once more without a close: its ranges are another document's.
         self._documents.open(item.uri, item.version, item.text)
         self._completion.did_open(params)
         self._commands.did_open(item.uri)
@@ -320,11 +331,13 @@ class Daemon:
     def _did_change(self, params: types.DidChangeTextDocumentParams) -> None:
         document = params.text_document
         self._documents.change(document.uri, document.version, params.content_changes)
+        self._edit.did_change(params)
         self._completion.did_change(params)
 
     def _did_close(self, params: types.DidCloseTextDocumentParams) -> None:
         uri = params.text_document.uri
         self._documents.close(uri)
+        self._edit.did_close(uri)
         self._completion.did_close(uri)
         self._commands.did_close(uri)
 

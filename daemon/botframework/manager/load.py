@@ -43,6 +43,8 @@ class Choice:
     load: LoadModel
     name: str
     """What the model calls itself."""
+    memory_bytes: int
+    """That it will take, generously."""
 
 
 def choose(settings: Settings) -> Choice:
@@ -59,31 +61,59 @@ def choose(settings: Settings) -> Choice:
     ModelRefused
         Its header shows that llama.cpp could not load it.
     """
-    path = _model_path(settings)
+    path = embedded_model() if settings.model is None else model_path(settings.model)
     # The identity first: a file that changes under the reading gets another key next time.
     status = _status(path)
     header = gguf.read_header(path)
     load = decide_load(settings, hardware.probe(), header)
-    return Choice(worker_key(load, status), load, header.name)
+    memory = memory_bytes(header, load.n_ctx_fim + load.n_ctx_chat, load.kv_type)
+    return Choice(worker_key(load, status), load, header.name, memory)
 
 
-def _model_path(settings: Settings) -> Path:
-    if settings.model is None:
-        if not EMBEDDED_MODEL.is_file():
-            raise ModelNotConfigured("no model is set: use --model or the setting 'model'")
-        return EMBEDDED_MODEL
+def fits_beside(choice: Choice) -> bool:
+    """Whether a model finds room beside what is in memory now. Asks the system: not for an event loop."""
+    memory = hardware.sample()
+    if choice.load.n_gpu_layers == 0:
+        return choice.memory_bytes <= memory.ram_available
+    if memory.vram_total is None or memory.vram_used is None:
+        return False  # Nobody knows: better one model after the other than none.
+    return choice.memory_bytes <= memory.vram_total - memory.vram_used
+
+
+def embedded_model() -> Path:
+    """The file in the package.
+
+    Raises
+    ------
+    ModelNotConfigured
+        There is none.
+    """
+    if not EMBEDDED_MODEL.is_file():
+        raise ModelNotConfigured("no model is set: use --model or the setting 'model'")
+    return EMBEDDED_MODEL
+
+
+def model_path(chosen: str) -> Path:
+    """The file that somebody means, without a look at it.
+
+    Raises
+    ------
+    ConfigError
+        It is no absolute path.
+    ModelNotFound
+        No file can have such a name.
+    """
     try:
-        path = Path(settings.model).expanduser()
+        path = Path(chosen).expanduser()
         if not path.is_absolute():
             # Relative to the working folder it would be chosen by the workspace.
-            raise ConfigError(
-                f"the model {shown(settings.model)!r} is not an absolute path, nor one that begins with ~"
-            )
+            raise ConfigError(f"the model {shown(chosen)!r} is not an absolute path, nor one that begins with ~")
         path = path.resolve()
         str(path).encode()
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelNotFound(f"the path of the model cannot be used: {error}") from error
-    return path
+    # The worker of who names the embedded model is the worker of who names none.
+    return EMBEDDED_MODEL if path == EMBEDDED_MODEL.resolve() else path
 
 
 def _status(path: Path) -> os.stat_result:
@@ -137,9 +167,14 @@ def _gpu_layers(settings: Settings, machine: Hardware, header: GgufHeader, n_cel
         return settings.engine.n_gpu_layers
     # A GPU without memory of its own uses the machine's.
     largest = max((gpu.vram_total or machine.ram_total for gpu in machine.gpus), default=0)
-    needed = header.weights_bytes + kv_bytes(header, n_cells, settings.engine.kv_type) + COMPUTE_BYTES
+    needed = memory_bytes(header, n_cells, settings.engine.kv_type)
     # One more than there are blocks: the output layer counts too.
     return header.n_layers + 1 if needed <= largest * VRAM_SHARE else 0
+
+
+def memory_bytes(header: GgufHeader, n_cells: int, kv_type: str) -> int:
+    """Bytes that a loaded model takes, generously: weights, KV cache and working memory."""
+    return header.weights_bytes + kv_bytes(header, n_cells, kv_type) + COMPUTE_BYTES
 
 
 def kv_bytes(header: GgufHeader, n_cells: int, kv_type: str) -> int:

@@ -1,21 +1,30 @@
-"""Which model serves a request: one, the configured or the embedded one."""
+"""Which model serves a request: one, which can be exchanged for another while the daemon runs."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from botframework import config
-from botframework.errors import BotframeworkError, ModelCannotInfill, ModelLoading, WorkerCrashed, WorkerUnavailable
+from botframework.errors import (
+    BotframeworkError,
+    ModelCannotInfill,
+    ModelLoading,
+    ModelNotConfigured,
+    WorkerCrashed,
+    WorkerUnavailable,
+)
 from botframework.manager import snapshots
+from botframework.manager.candidate import Candidate
+from botframework.manager.gauges import Gauges
 from botframework.manager.launch import default_command
-from botframework.manager.status import Problem, Snapshot
 from botframework.manager.supervisor import Supervisor, WorkerState
 from botframework.manager.workplace import Workplace
-from botframework.process import logs, rss_bytes
+from botframework.process import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,16 +33,18 @@ if TYPE_CHECKING:
     from botframework.config import Settings
     from botframework.manager.generation import Generation
     from botframework.manager.load import Choice
-    from botframework.wire.messages import ChatRequest, FimRequest, Inspection, Loaded, SessionInfo, Stats
+    from botframework.manager.shelf import Listing, Shelf
+    from botframework.manager.status import Snapshot
+    from botframework.wire.messages import ChatRequest, FimRequest, Inspection, Loaded, SessionInfo
 
-STATS_DEADLINE_S = 0.25
-"""The worker answers from a thread of its own; a heartbeat that comes late is worse than one with old figures."""
+EXCHANGED = ModelLoading("another model is being loaded in the place of the one that was asked", fraction=0.0)
+UNLOADED = ModelNotConfigured("the model was unloaded while the request was with it")
 
 _log = logging.getLogger(__name__)
 
 
 class Router:
-    """Serves every request of this daemon with the one model of the settings.
+    """Serves every request of this daemon with one model: that of the settings until another one is loaded.
 
     Parameters
     ----------
@@ -60,6 +71,8 @@ class Router:
         command: Sequence[str] | None = None,
     ) -> None:
         self._settings = settings
+        self._configured = settings
+        """As at the start: `load_model` changes the others."""
         self._on_change = on_change
         self._on_ready = on_ready
         self._on_progress = on_progress
@@ -67,17 +80,25 @@ class Router:
         self._command = default_command() if command is None else tuple(command)
         self._choice: Choice | None = None
         self._supervisor: Supervisor | None = None
+        self._candidate: Supervisor | None = None
+        """Loads a model beside the present one."""
+        self._exchange: asyncio.Task[Any] | None = None
+        """The newest `load_model`."""
+        self._shelf: Shelf | None = None
         self._failure: BotframeworkError | None = None
         self._stopped = True
+        self._unloaded = False
         self._restarting = asyncio.Lock()
         self._reading = True
         self._beginning: asyncio.Task[None] | None = None
-        self._stats: Stats | None = None
+        self._gauges = Gauges()
         self._log_file = ""
 
     @property
     def state(self) -> WorkerState:
         """Where the model stands."""
+        if self._unloaded:
+            return WorkerState.STOPPED
         if self._failure is not None:
             return WorkerState.ERROR
         if self._supervisor is not None:
@@ -99,26 +120,30 @@ class Router:
     async def stop(self) -> None:
         """Let go of the worker, which ends if nobody else uses it."""
         self._stopped = True
-        await self._leave()
+        self._call_off_exchange()
+        await self._leave(WorkerUnavailable("the daemon is stopping"))
 
     async def restart(self) -> None:
         """Begin anew, with a fresh look at the file and a fresh budget."""
+        self._call_off_exchange()
         async with self._restarting:
-            await self._leave()
+            await self._leave(WorkerCrashed("the worker is being restarted because somebody asked for it"))
             if not self._stopped:
                 self._begin(anew=True)
                 self._on_change()
 
     def _begin(self, *, anew: bool) -> None:
-        self._stopped = False
+        self._stopped = self._unloaded = False
         self._failure = None
         self._beginning = asyncio.create_task(self._find_and_start(anew=anew), name="choose the model")
 
     async def _find_and_start(self, *, anew: bool) -> None:
         try:
-            folder, self._log_file, choice = await asyncio.to_thread(self._look)
+            folder, self._log_file, choice = await asyncio.to_thread(self._look, self._settings)
             self._choice = choice
-            supervisor = self._make(choice, folder)
+            candidate = self._make(choice, folder)
+            candidate.promote()
+            supervisor = candidate.supervisor
             await self._place_snapshots(supervisor)
             self._supervisor = supervisor
             await (supervisor.restart() if anew else supervisor.start())
@@ -128,23 +153,19 @@ class Router:
             _log.exception("the model could not be chosen")
             self._fail(WorkerUnavailable(f"the model could not be chosen: {error}"))
 
-    def _look(self) -> tuple[Path, str, Choice]:
+    def _look(self, settings: Settings) -> tuple[Path, str, Choice]:
         """In a thread: a header is megabytes on a disk that may be slow."""
         from botframework.manager.load import choose  # on use: an editor waits for the daemon's start
 
-        return config.runtime_dir(), str(config.log_dir() / logs.FILE_NAME), choose(self._settings)
+        return config.runtime_dir(), str(config.log_dir() / logs.FILE_NAME), choose(settings)
 
-    def _make(self, choice: Choice, folder: Path) -> Supervisor:
-        supervisor = Supervisor(
-            choice.load,
-            Workplace(choice.key, folder, keep_alive_s=self._settings.worker.keep_alive_s, command=self._command),
-            on_change=self._on_change,
-            on_ready=self._on_ready,
-            on_progress=self._on_progress,
-        )
+    def _make(self, choice: Choice, folder: Path) -> Candidate:
+        place = Workplace(choice.key, folder, keep_alive_s=self._settings.worker.keep_alive_s, command=self._command)
+        make = functools.partial(Supervisor, choice.load, place, on_progress=self._on_progress)
+        candidate = Candidate(make, on_change=self._on_change, on_ready=self._on_ready)
         if not self._reading:
-            supervisor.pause_reading()
-        return supervisor
+            candidate.supervisor.pause_reading()
+        return candidate
 
     async def _place_snapshots(self, supervisor: Supervisor) -> None:
         while True:
@@ -167,15 +188,123 @@ class Router:
         self._failure = error
         self._on_change()
 
-    async def _leave(self) -> None:
+    async def _leave(self, reason: BotframeworkError) -> None:
         beginning, self._beginning = self._beginning, None
         if beginning is not None:
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
-        supervisor, self._supervisor = self._supervisor, None
-        self._stats = None
-        if supervisor is not None:
-            await supervisor.stop()
+        present, self._supervisor = self._supervisor, None
+        candidate, self._candidate = self._candidate, None
+        self._gauges.forget()
+        for supervisor in (present, candidate):
+            if supervisor is not None:
+                await supervisor.stop(reason)
+
+    # --- models -------------------------------------------------------------------------------------------------------
+
+    async def models(self) -> Listing:
+        """The files that can be chosen from."""
+        loaded = self._supervisor.loaded if self._supervisor is not None else None
+        return await asyncio.to_thread(lambda: self._get_shelf().list(loaded.model.path if loaded is not None else ""))
+
+    def _get_shelf(self) -> Shelf:
+        """In a thread: what it imports, an editor would wait for at the daemon's start."""
+        from botframework.manager.shelf import Shelf
+
+        self._shelf = self._shelf or Shelf(self._configured)
+        return self._shelf
+
+    async def load_model(self, path: str) -> None:
+        """Exchange the present model for another, and return when it is ready; of two calls the newer one wins.
+
+        The present model serves until then, unless both do not fit into memory together. If the new one cannot be
+        loaded, the present one goes on or comes back.
+
+        Raises
+        ------
+        BotframeworkError
+            The new one cannot be loaded: its path, its file, its worker.
+        """
+        self._call_off_exchange()
+        task = self._exchange = asyncio.current_task()
+        try:
+            async with self._restarting:
+                if self._stopped:
+                    raise WorkerUnavailable("the daemon is stopping")
+                settings = msgspec.structs.replace(self._settings, model=path)
+                folder, self._log_file, choice = await asyncio.to_thread(self._look_at_other, settings)
+                if not self._is_serving(choice):
+                    await self._change_to(choice, folder)
+                self._settings = msgspec.structs.replace(self._settings, model=path)
+        finally:
+            if self._exchange is task:
+                self._exchange = None
+
+    async def unload_model(self) -> None:
+        """Let go of the model until `load_model` or `restart`."""
+        self._call_off_exchange()
+        async with self._restarting:
+            await self._leave(UNLOADED)
+            if not self._stopped:
+                self._unloaded, self._failure, self._choice = True, None, None
+                self._on_change()
+
+    def _call_off_exchange(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()
+
+    def _look_at_other(self, settings: Settings) -> tuple[Path, str, Choice]:
+        from botframework.manager.load import model_path
+
+        self._get_shelf().require_trusted(model_path(settings.model or ""))
+        return self._look(settings)
+
+    def _is_serving(self, choice: Choice) -> bool:
+        is_same = self._choice is not None and self._choice.key == choice.key
+        return is_same and self.state is WorkerState.READY
+
+    async def _change_to(self, choice: Choice, folder: Path) -> None:
+        from botframework.manager.load import fits_beside
+
+        candidate = self._make(choice, folder)
+        await self._place_snapshots(candidate.supervisor)
+        present = self._supervisor if self.state is WorkerState.READY else None
+        if present is None or not await asyncio.to_thread(fits_beside, choice):
+            await self._change_over(candidate, choice)
+            return
+        self._candidate = candidate.supervisor
+        try:
+            loaded = await candidate.load()
+        except BaseException:
+            self._candidate = None
+            await candidate.supervisor.stop()
+            raise
+        self._candidate = None
+        self._supervisor, self._choice = candidate.supervisor, choice
+        self._gauges.forget()
+        candidate.promote()
+        self._on_change()
+        self._on_ready(loaded)
+        await present.stop(EXCHANGED)
+
+    async def _change_over(self, candidate: Candidate, choice: Choice) -> None:
+        """Let go of what there is first; if nothing comes of the new model, begin again with the old one."""
+        was_unloaded = self._unloaded
+        await self._leave(EXCHANGED)
+        self._supervisor, self._choice = candidate.supervisor, choice
+        self._unloaded, self._failure = False, None
+        candidate.promote()
+        try:
+            await candidate.load()
+        except BaseException:
+            await self._leave(EXCHANGED)
+            if was_unloaded:
+                self._unloaded, self._choice = True, None
+            elif not self._stopped:
+                self._begin(anew=False)
+            self._on_change()
+            raise
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -202,7 +331,7 @@ class Router:
         return await self._require().sessions()
 
     async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
-        """Forget one; the remaining ones are returned."""
+        """Forget one; those that are left in memory are returned."""
         return await self._require().close_session(name)
 
     async def clear_sessions(self) -> tuple[SessionInfo, ...]:
@@ -222,6 +351,8 @@ class Router:
         return await self._require().inspect(name)
 
     def _require(self) -> Supervisor:
+        if self._unloaded:
+            raise ModelNotConfigured("no model is loaded: it was unloaded; load one, or restart")
         if self._failure is not None:
             raise self._failure.with_traceback(None)
         if self._supervisor is None:
@@ -246,56 +377,13 @@ class Router:
 
     async def snapshot(self) -> Snapshot:
         """How everything is, now; figures that the worker does not give in time are the last ones."""
-        await self._ask_for_stats()
-        supervisor, state, stats = self._supervisor, self.state, self._stats
-        error = self.last_error if state in {WorkerState.ERROR, WorkerState.RESTARTING} else None
-        from botframework.models import hardware  # on use: an editor waits for the daemon's start
-
-        # In a thread: a driver may take its time.
-        memory = await asyncio.to_thread(hardware.sample)
-        snapshot = Snapshot(
-            state=state.value,
-            model_name=self._choice.name if self._choice is not None else "",
-            model_path=self._choice.load.path if self._choice is not None else self._settings.model or "",
-            load_percent=int(supervisor.load_fraction * 100) if supervisor is not None else 0,
-            vram_used=memory.vram_used,
-            vram_total=memory.vram_total,
-            ram_used=memory.ram_used,
-            ram_total=memory.ram_total,
-            daemon_rss=rss_bytes(),
-            worker_pid=supervisor.worker_pid if supervisor is not None else 0,
+        choice = self._choice
+        chosen = "" if self._unloaded else self._settings.model or ""
+        return await self._gauges.read(
+            self._supervisor,
+            self.state,
+            self.last_error,
+            model_name=choice.name if choice is not None else "",
+            model_path=choice.load.path if choice is not None else chosen,
             log_file=self._log_file,
-            error=Problem(kind=type(error).__name__, message=str(error)) if error is not None else None,
         )
-        if supervisor is not None and supervisor.loaded is not None:
-            snapshot = msgspec.structs.replace(snapshot, can_cut_tail=supervisor.loaded.model.can_cut_tail)
-        if stats is None or snapshot.worker_pid == 0:
-            return snapshot
-        gpus = [device for device in stats.devices if device.kind != "cpu"]
-        if snapshot.vram_total is None and gpus:
-            total = sum(device.total_bytes for device in gpus)
-            used = total - sum(device.free_bytes for device in gpus)
-            snapshot = msgspec.structs.replace(snapshot, vram_total=total, vram_used=used)
-        return msgspec.structs.replace(
-            snapshot,
-            worker_rss=stats.rss_bytes,
-            clients=stats.clients,
-            kv_tokens=stats.kv_tokens,
-            kv_cells=stats.kv_cells,
-            queued=stats.queued,
-            running=stats.running,
-            tokens_per_second=stats.tokens_per_s,
-            last_first_token_ms=stats.last_first_token_ms,
-            prompt_tokens_read=stats.prompt_tokens_read,
-            background_tokens_read=stats.background_tokens_read,
-            tokens_generated=stats.tokens_generated,
-        )
-
-    async def _ask_for_stats(self) -> None:
-        if self._supervisor is None or self._supervisor.worker_pid == 0:
-            self._stats = None
-            return
-        try:
-            self._stats = await asyncio.wait_for(self._supervisor.stats(), STATS_DEADLINE_S)
-        except (TimeoutError, BotframeworkError) as error:
-            _log.debug("no figures from the worker: %s", error)

@@ -143,7 +143,7 @@ class Supervisor:
         return (await self._dispatch.ask(lambda number: ListSessions(id=number), Sessions)).sessions
 
     async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
-        """Forget a session; the remaining ones are returned."""
+        """Forget a session; those that are left in memory are returned."""
         self._refuse_unless_attached()
         return (await self._dispatch.ask(lambda number: CloseSession(id=number, session=name), Sessions)).sessions
 
@@ -184,9 +184,9 @@ class Supervisor:
             self._task = asyncio.create_task(self._run(), name=f"supervise {self._place.key}")
             self._set(WorkerState.STARTING)
 
-    async def stop(self) -> None:
-        """Let go of the worker. It ends by itself if nobody else uses it; one that does not is not ours to end."""
-        attached = await self._let_go(WorkerUnavailable("the daemon is stopping"))
+    async def stop(self, reason: BotframeworkError | None = None) -> None:
+        """Let go of the worker, which ends by itself if nobody else uses it; its requests hear the reason."""
+        attached = await self._let_go(reason or WorkerUnavailable("the daemon is stopping"))
         self._set(WorkerState.STOPPED)
         if attached is not None and attached.process is not None and self._is_needed_no_more():
             await attached.has_ended(STOP_PATIENCE_S)

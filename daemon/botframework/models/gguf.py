@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from botframework.errors import ModelNotFound, ModelRefused
 from botframework.models import architecture
 from botframework.models.header import (
+    FIM_MARKS,
     TENSOR_TYPES,
     ArrayValue,
     GgufHeader,
@@ -284,12 +285,17 @@ def _vocabulary(source: Source, metadata: Mapping[str, Any], tokens: list[bytes]
         (i for i, (text, kind) in enumerate(zip(tokens, values, strict=False)) if kind == byte and 0 < len(text) < 3),
         None,
     )
-    return Vocabulary(n_tokens=len(tokens), duplicate=_first_duplicate(tokens), mute_byte=mute)
-
-
-def _first_duplicate(tokens: list[bytes]) -> tuple[int, str] | None:
-    # llama.cpp gives each empty text a name of its own, and aborts when two others are the same.
     texts = set(tokens)
+    return Vocabulary(
+        n_tokens=len(tokens),
+        duplicate=_first_duplicate(tokens, texts),
+        mute_byte=mute,
+        fim_marks=frozenset(number for number, (_, names) in enumerate(FIM_MARKS) if not names.isdisjoint(texts)),
+    )
+
+
+def _first_duplicate(tokens: list[bytes], texts: set[bytes]) -> tuple[int, str] | None:
+    # llama.cpp gives each empty text a name of its own, and aborts when two others are the same.
     if len(texts) + max(0, tokens.count(b"") - 1) == len(tokens):
         return None
     seen: set[bytes] = {b""}

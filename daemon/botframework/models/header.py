@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,75 @@ TENSOR_TYPES: dict[int, tuple[str, int, int]] = {
 """Number in the file to name, elements in a block, bytes of a block. A test compares it with the pinned llama.cpp's."""
 
 
+FILE_TYPES: dict[int, str] = {
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    19: "IQ2_XXS",
+    20: "IQ2_XS",
+    21: "Q2_K_S",
+    22: "IQ3_XS",
+    23: "IQ3_XXS",
+    24: "IQ1_S",
+    25: "IQ4_NL",
+    26: "IQ3_S",
+    27: "IQ3_M",
+    28: "IQ2_S",
+    29: "IQ2_M",
+    30: "IQ4_XS",
+    31: "IQ1_M",
+    32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
+    38: "MXFP4_MOE",
+    39: "NVFP4",
+    40: "Q1_0",
+    41: "Q2_0",
+}
+"""``general.file_type`` to its usual name (``llama_ftype``). A test compares it with the pinned llama.cpp's."""
+FIM_MARKS = tuple(
+    (keys, frozenset(text.encode() for text in texts.split()))
+    for keys, texts in (
+        (
+            ("fim_pre", "prefix"),
+            (
+                "<|fim_prefix|> <fim-prefix> <fim_prefix> <\uff5cfim\u2581begin\uff5c> <PRE> \u2581<PRE> "
+                "<|code_prefix|> <|prefix|>"
+            ),
+        ),
+        (
+            ("fim_suf", "suffix"),
+            (
+                "<|fim_suffix|> <fim-suffix> <fim_suffix> <\uff5cfim\u2581hole\uff5c> <SUF> \u2581<SUF> "
+                "<|code_suffix|> <|suffix|>"
+            ),
+        ),
+        (
+            ("fim_mid", "middle"),
+            (
+                "<|fim_middle|> <fim-middle> <fim_middle> <\uff5cfim\u2581end\uff5c> <MID> \u2581<MID> "
+                "<|code_middle|> <|middle|>"
+            ),
+        ),
+    )
+)
+"""For each mark of a fill-in-the-middle prompt the metadata keys that name its token, without ``tokenizer.ggml.`` and
+``_token_id``, and the texts by which llama.cpp finds it without them. A test tries each on the pinned llama.cpp."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkippedArray:
     """An array that is longer than `MAX_KEPT_ITEMS`."""
@@ -114,6 +184,8 @@ class Vocabulary:
     """The first token that occurred before: id and text."""
     mute_byte: int | None
     """The first token of type BYTE whose text is too short to name one."""
+    fim_marks: frozenset[int] = frozenset()
+    """Which of `FIM_MARKS` stand in it under one of their texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +250,26 @@ class GgufHeader:
     def n_vocab(self) -> int:
         """Tokens in the vocabulary."""
         return self.vocabulary.n_tokens if self.vocabulary else 0
+
+    @property
+    def can_infill(self) -> bool:
+        """Whether llama.cpp will find all three marks of a fill-in-the-middle prompt."""
+        marks = self.vocabulary.fim_marks if self.vocabulary else frozenset()
+        return all(
+            number in marks or any(f"tokenizer.ggml.{name}_token_id" in self.metadata for name in names)
+            for number, (names, _) in enumerate(FIM_MARKS)
+        )
+
+    @property
+    def quantization(self) -> str | None:
+        """How the weights are stored: as the file says, or as most of their bytes are; None without tensors."""
+        kind = self.metadata.get("general.file_type")
+        if isinstance(kind, int) and kind in FILE_TYPES:
+            return FILE_TYPES[kind]
+        n_bytes: Counter[str] = Counter()
+        for tensor in self.tensors:
+            n_bytes[tensor.type] += tensor.n_bytes
+        return n_bytes.most_common(1)[0][0] if n_bytes else None
 
     @property
     def chat_template(self) -> str | None:

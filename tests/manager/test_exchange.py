@@ -1,0 +1,330 @@
+"""One model is exchanged for another while the daemon runs: nothing is lost when the new one is no good."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from botframework.config import Models, Settings
+from botframework.errors import (
+    BotframeworkError,
+    ConfigError,
+    ModelCorrupt,
+    ModelLoading,
+    ModelNotConfigured,
+    ModelNotFound,
+    ModelRefused,
+    WorkerUnavailable,
+)
+from botframework.manager import load
+from botframework.manager.router import Router
+from botframework.manager.supervisor import WorkerState
+from support.chaos_worker import chaos, spawns
+from support.gguf_factory import tiny_llama
+from support.house import ask, gone, soon
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from botframework.wire.messages import Loaded
+
+
+class Watched:
+    """A router and what it called back."""
+
+    def __init__(self, settings: Settings, *arguments: str) -> None:
+        self.states: list[WorkerState] = []
+        self.fractions: list[float] = []
+        self.loads: list[Loaded] = []
+        self._changed = asyncio.Event()
+        self.router = Router(
+            settings,
+            on_change=self._change,
+            on_ready=self.loads.append,
+            on_progress=self.fractions.append,
+            command=chaos(*arguments),
+        )
+
+    def _change(self) -> None:
+        if self.router.state not in self.states[-1:]:
+            self.states.append(self.router.state)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a change after which a condition holds."""
+        async with asyncio.timeout(15):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def until_ready(self) -> Router:
+        """Start it and wait for its model."""
+        await self.router.start()
+        await self.until(lambda: self.router.state is WorkerState.READY)
+        return self.router
+
+    @property
+    def path(self) -> str:
+        """Of the model that answers."""
+        supervisor = self.router._supervisor
+        return supervisor.loaded.model.path if supervisor is not None and supervisor.loaded is not None else ""
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[str]:
+    """Three model files that the header check lets pass."""
+    return [str(tiny_llama(tmp_path / f"{name}.gguf")) for name in ("one", "two", "three")]
+
+
+@pytest.fixture
+async def watch(runtime_dir: Path, models: list[str]) -> AsyncIterator[Any]:
+    """Make a router of the first model that is stopped at the end."""
+    made: list[Watched] = []
+
+    def make(*arguments: str, **settings: Any) -> Watched:
+        made.append(Watched(Settings(**({"model": models[0]} | settings)), *arguments))
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(watched.router.stop() for watched in made))
+    for pid in spawns(runtime_dir):
+        assert await gone(pid, 2.0)
+
+
+@pytest.fixture(params=["beside", "after"])
+def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether both models fit into memory together."""
+    monkeypatch.setattr(load, "fits_beside", lambda _: request.param == "beside")
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("memory")
+async def test_another_model_answers(watch: Any, models: list[str], runtime_dir: Path) -> None:
+    """After the exchange the new model's worker has the requests, and the old one's is gone."""
+    watched = watch()
+    router = await watched.until_ready()
+    old = (await router.snapshot()).worker_pid
+    await router.load_model(models[1])
+
+    assert router.state is WorkerState.READY
+    assert (await router.complete(ask("tokens=2")).result()).finish_reason == "stop"
+    assert await gone(old, 2.0)
+    snapshot = await router.snapshot()
+    assert (snapshot.model_path, snapshot.worker_pid) == (models[1], spawns(runtime_dir)[-1])
+    assert [loaded.model.path for loaded in watched.loads] == models[:2]
+
+
+async def test_the_old_model_serves_until_the_new_one_is_ready(watch: Any, models: list[str], memory: str) -> None:
+    """If both fit. If not, requests hear meanwhile that a model is being loaded."""
+    watched = watch("--load-s", "0.3")
+    router = await watched.until_ready()
+    exchange = asyncio.create_task(router.load_model(models[1]))
+    await soon(lambda: watched.fractions == [0.5, 0.5])
+
+    if memory == "beside":
+        assert router.state is WorkerState.READY
+        assert (await router.complete(ask("tokens=2")).result()).finish_reason == "stop"
+        assert watched.path == models[0]
+    else:
+        assert router.state is WorkerState.LOADING
+        with pytest.raises(ModelLoading):
+            router.complete(ask(""))
+    await exchange
+    assert watched.path == models[1]
+
+
+@pytest.mark.usefixtures("memory")
+async def test_requests_in_flight_hear_of_the_exchange(watch: Any, models: list[str]) -> None:
+    """Each gets one clear error that says that asking again may help."""
+    watched = watch()
+    router = await watched.until_ready()
+    running = [router.complete(ask("silent")) for _ in range(3)]
+    await router.load_model(models[1])
+
+    for generation in running:
+        with pytest.raises(ModelLoading, match="another model") as caught:
+            await generation.result()
+        assert caught.value.retryable
+
+
+@pytest.mark.usefixtures("memory")
+@pytest.mark.parametrize("how", ["missing", "empty", "relative"])
+async def test_a_file_that_cannot_be_read_changes_nothing(watch: Any, tmp_path: Path, how: str) -> None:
+    """Its path and its header are looked at first: the present model does not notice."""
+    watched = watch()
+    router = await watched.until_ready()
+    running = router.complete(ask("tokens=5 step=20"))
+    (tmp_path / "empty.gguf").touch()
+    path = "model.gguf" if how == "relative" else str(tmp_path / f"{how}.gguf")
+    kind = {"missing": ModelNotFound, "empty": ModelRefused, "relative": ConfigError}[how]
+    with pytest.raises(kind):
+        await router.load_model(path)
+
+    assert (await running.result()).finish_reason == "stop"
+    assert watched.states[-1] is WorkerState.READY
+    assert len(watched.loads) == 1
+
+
+@pytest.mark.parametrize("at_load", ["fail", "abort"])
+async def test_a_model_that_cannot_be_loaded(
+    watch: Any, models: list[str], memory: str, at_load: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says why; the old model goes on serving, or comes back to it."""
+    watched = watch()
+    router = await watched.until_ready()
+    running = router.complete(ask("silent"))
+    monkeypatch.setattr(router, "_command", chaos("--at-load", at_load))
+    exchange = asyncio.create_task(router.load_model(models[1]))
+    # The old model's worker is a good one; so is the one that is started for it again.
+    await soon(lambda: len(spawns_of(router)) == 2)
+    monkeypatch.setattr(router, "_command", chaos())
+    with pytest.raises(ModelCorrupt, match="llama.cpp says no" if at_load == "fail" else "GGML_ASSERT"):
+        await exchange
+    await watched.until(lambda: router.state is WorkerState.READY)
+
+    assert watched.path == models[0]
+    assert (await router.complete(ask("tokens=2")).result()).finish_reason == "stop"
+    if memory == "beside":
+        running.cancel()
+        assert (await running.result()).finish_reason == "cancelled"
+        assert len(watched.loads) == 1
+    assert (await router.snapshot()).model_path == models[0]
+
+
+def spawns_of(router: Router) -> list[int]:
+    """The pids of all workers that were started for a router."""
+    from botframework.config import runtime_dir
+
+    return spawns(runtime_dir())
+
+
+@pytest.mark.usefixtures("memory")
+async def test_an_exchange_that_is_called_off(watch: Any, models: list[str], runtime_dir: Path) -> None:
+    """The old model serves, and no worker of the new one is left."""
+    watched = watch()
+    router = await watched.until_ready()
+    router._command = chaos("--load-s", "60")
+    exchange = asyncio.create_task(router.load_model(models[1]))
+    await soon(lambda: watched.fractions == [0.5, 0.5])
+    router._command = chaos()
+    exchange.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exchange
+    await watched.until(lambda: router.state is WorkerState.READY)
+
+    assert watched.path == models[0]
+    assert await gone(spawns(runtime_dir)[1], 2.0)
+
+
+@pytest.mark.usefixtures("memory")
+async def test_the_newest_wish_wins(watch: Any, models: list[str]) -> None:
+    """Who chooses another model while one is loading does not wait for the first."""
+    watched = watch()
+    router = await watched.until_ready()
+    router._command = chaos("--load-s", "60")
+    first = asyncio.create_task(router.load_model(models[1]))
+    await soon(lambda: watched.fractions == [0.5, 0.5])
+    router._command = chaos()
+    await router.load_model(models[2])
+
+    assert first.cancelled()
+    assert watched.path == models[2]
+
+
+async def test_the_same_model_once_more(watch: Any, models: list[str], runtime_dir: Path) -> None:
+    """Nothing is loaded a second time."""
+    watched = watch()
+    router = await watched.until_ready()
+    await router.load_model(models[0])
+
+    assert len(spawns(runtime_dir)) == len(watched.loads) == 1
+
+
+async def test_a_model_instead_of_one_that_is_missing(watch: Any, models: list[str], tmp_path: Path) -> None:
+    """The way out of an error state is to choose another file; restarting then stays with it."""
+    watched = watch(model=str(tmp_path / "missing.gguf"))
+    await watched.router.start()
+    await watched.until(lambda: watched.router.state is WorkerState.ERROR)
+    await watched.router.load_model(models[1])
+    assert watched.router.state is WorkerState.READY
+
+    await watched.router.restart()
+    await watched.until(lambda: len(watched.loads) == 2)
+    assert watched.path == models[1]
+
+
+async def test_a_bad_model_instead_of_one_that_is_missing(watch: Any, tmp_path: Path) -> None:
+    """The state stays what it was: an error that names the configured file."""
+    watched = watch(model=str(tmp_path / "missing.gguf"))
+    await watched.router.start()
+    await watched.until(lambda: watched.router.state is WorkerState.ERROR)
+    with pytest.raises(ModelNotFound, match="other"):
+        await watched.router.load_model(str(tmp_path / "other.gguf"))
+
+    assert watched.router.state is WorkerState.ERROR
+    assert "missing" in str(watched.router.last_error)
+
+
+async def test_a_model_that_is_unloaded(watch: Any, models: list[str], runtime_dir: Path) -> None:
+    """Its memory comes back; requests say what to do; loading one and restarting both help."""
+    watched = watch()
+    router = await watched.until_ready()
+    running = router.complete(ask("silent"))
+    await router.unload_model()
+
+    with pytest.raises(ModelNotConfigured):
+        await running.result()
+    assert await gone(spawns(runtime_dir)[0], 2.0)
+    with pytest.raises(ModelNotConfigured, match="load one"):
+        router.complete(ask(""))
+    snapshot = await router.snapshot()
+    assert (snapshot.state, snapshot.model_name, snapshot.model_path, snapshot.error) == ("stopped", "", "", None)
+
+    with pytest.raises(ModelNotFound):
+        await router.load_model(models[1] + ".not")
+    assert router.state is WorkerState.STOPPED
+    await router.load_model(models[1])
+    assert watched.path == models[1]
+    await router.unload_model()
+    await router.restart()
+    await watched.until(lambda: len(watched.loads) == 3)
+    assert watched.path == models[1]
+
+
+async def test_stopping_in_the_middle_of_an_exchange(watch: Any, models: list[str], runtime_dir: Path) -> None:
+    """Both workers are gone, and nothing is loaded any more."""
+    watched = watch()
+    router = await watched.until_ready()
+    router._command = chaos("--load-s", "60")
+    exchange = asyncio.create_task(router.load_model(models[1]))
+    await soon(lambda: watched.fractions == [0.5, 0.5])
+    await router.stop()
+
+    for pid in spawns(runtime_dir):
+        assert await gone(pid, 2.0)
+    with pytest.raises((asyncio.CancelledError, BotframeworkError)):
+        await exchange
+    with pytest.raises(WorkerUnavailable):
+        await router.load_model(models[1])
+
+
+async def test_a_workspace_without_trust_gets_only_models_of_the_user(
+    watch: Any, models: list[str], tmp_path: Path
+) -> None:
+    """The configured and the embedded one, and those of the folder; a path that a workspace names is refused."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    mine = str(tiny_llama(folder / "mine.gguf"))
+    settings = {"workspace_trusted": False, "models": Models(folder=str(folder))}
+    watched = watch(**settings)
+    router = await watched.until_ready()
+
+    for path in (models[1], str(folder / ".." / "two.gguf"), "/etc/passwd"):
+        with pytest.raises(ConfigError, match="not trusted"):
+            await router.load_model(path)
+    for path in (mine, models[0], str(load.EMBEDDED_MODEL)):
+        await router.load_model(path)
+        assert watched.path == path
