@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import busy, cancel, decode, frames, start
+from bench import busy, cancel, decode, frames, ghost_paint, start
 from bench.keystrokes import accepting, beside_chat, restart, typing_session
 from bench.quality import comparison
 from bench.report import Report, markdown, show
@@ -34,6 +34,7 @@ BENCHES = {
     "h": beside_chat.measure,
     "i": restart.measure,
     "j": accepting.measure,
+    "k": ghost_paint.measure,
     "q": comparison.measure,
 }
 
@@ -59,7 +60,7 @@ def pick_model(choice: str, console: Console) -> tuple[Path, str]:
 def main() -> int:
     """Measure and print; the exit code says nothing about promises, which depend on the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j q; all if none")
+    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j k q; all if none")
     parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
     parser.add_argument("--model", default="qwen", help="qwen (the default), embedded, or a GGUF file")
     parser.add_argument("--corpus", type=Path, help="(q): the embedded model's corpus, for its held-out files")

@@ -1,0 +1,88 @@
+/** The tooltip shows the heartbeat's figures, and what it quotes is never markup. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { bar, bytes, escape, tooltip } from '../../../src/status/tooltip.ts';
+import { snapshot } from './snapshot.ts';
+
+test('every figure of the heartbeat that people ask for is in it', () => {
+  const text = tooltip(
+    'ready, demo',
+    snapshot({
+      vramUsed: 3 * 2 ** 30,
+      vramTotal: 8 * 2 ** 30,
+      queued: 2,
+      running: 1,
+      tokensPerSecond: 41.5,
+      lastFirstTokenMs: 43.4,
+      suggestionsShownToday: 1200,
+      suggestionsAcceptedToday: 300,
+      clients: 3,
+    }),
+  );
+
+  for (const figure of [
+    '| VRAM | `██████░░░░░░░░░░` 3.0 of 8.0 GiB |',
+    '| RAM | `████░░░░░░░░░░░░` 4.0 of 16.0 GiB |',
+    'worker 600 MiB, daemon 45 MiB',
+    '1,234 of 4,096',
+    '2 waiting, 1 running',
+    '41.5 tokens/s',
+    '43 ms',
+    '1,200 suggestions shown, 300 accepted (25 %)',
+    '3 windows',
+  ]) {
+    assert.ok(text.includes(figure), `${figure} in ${text}`);
+  }
+});
+
+test('one suggestion is one', () => {
+  const text = tooltip('ready', snapshot({ suggestionsShownToday: 1, suggestionsAcceptedToday: 1 }));
+
+  assert.ok(text.includes('1 suggestion shown, 1 accepted (100 %)'));
+});
+
+test('what is unknown has no line', () => {
+  const text = tooltip('ready', snapshot());
+
+  for (const name of ['VRAM', 'First token', 'Speed', 'Shared by', 'NaN', 'null']) {
+    assert.ok(!text.includes(name), name);
+  }
+  assert.equal(tooltip('starting', undefined), '**botframework**: starting');
+});
+
+test('a bar shows something as soon as there is something, and is full only when all is used', () => {
+  const filled = ([used, total]: [number, number]) => bar(used, total).replaceAll(/[^█]/g, '').length;
+
+  assert.deepEqual(
+    (
+      [
+        [0, 100],
+        [1, 1000],
+        [50, 100],
+        [999, 1000],
+        [100, 100],
+        [200, 100],
+        [0, 0],
+        [-1, 5],
+      ] as [number, number][]
+    ).map(filled),
+    [0, 1, 8, 15, 16, 16, 0, 0],
+  );
+  assert.equal(bar(1, 2).length, bar(0, 0).length);
+});
+
+test('sizes are in the unit that people read', () => {
+  assert.deepEqual([bytes(45 * 2 ** 20), bytes(1.5 * 2 ** 30)], ['45 MiB', '1.5 GiB']);
+});
+
+test('a message cannot bring links, commands, images or table cells along', () => {
+  const evil = '[x](command:evil) ![i](http://e) | $(bug) <b> `c`\nnew';
+  const quoted = escape(evil);
+
+  assert.ok(!/(?<!\\)[[\]()|<>`$!]/.test(quoted), quoted);
+  assert.ok(!quoted.includes('\n'));
+  assert.ok(
+    tooltip('error', snapshot({ state: 'error', error: { kind: 'ModelCorrupt', message: evil } })).includes(quoted),
+  );
+});
