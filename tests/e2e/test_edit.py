@@ -10,7 +10,7 @@ import pytest
 
 from botframework.manager.load import EMBEDDED_MODEL
 from support.lsp_client import LspError
-from support.real_daemon import NEVER_ENDING, ready_daemon, state, status, streamed, streaming
+from support.real_daemon import NEVER_ENDING, PATIENCE_S, ready_daemon, state, status, streamed, streaming
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ async def test_a_file_larger_than_the_context(home: Path) -> None:
     async with ready_daemon(home) as client:
         await client.open(URI, lines)
         place = {"start": {"line": 1_000, "character": 0}, "end": {"line": 1_001, "character": 0}}
-        result = await client.request("botframework/edit", edit(range=place, session="large"))
+        result = await client.request("botframework/edit", edit(range=place, session="large"), timeout_s=PATIENCE_S)
         assert 300 < result["usage"]["promptTokens"] < 2_048
 
         whole = {"start": {"line": 0, "character": 0}, "end": {"line": 1_000, "character": 0}}
@@ -151,7 +151,7 @@ async def test_a_file_of_50_mb(home: Path) -> None:
     async with ready_daemon(home) as client:
         await client.open(URI, line * count)
         place = {"start": {"line": count - 1, "character": 0}, "end": {"line": count, "character": 0}}
-        result = await client.request("botframework/edit", edit(range=place))
+        result = await client.request("botframework/edit", edit(range=place), timeout_s=PATIENCE_S)
         assert result["usage"]["promptTokens"] < 2_048
         assert set(await client.result(await client.inline(URI, count, 0))) == {"items"}
         whole = {"start": {"line": 0, "character": 0}, "end": {"line": count, "character": 0}}

@@ -44,11 +44,25 @@ def test_every_limit_has_a_reason(tables: ModuleType) -> None:
     assert [limit.name for limit in tables.all_limits() if not limit.reason] == []
 
 
+def test_every_library_of_the_extension_has_a_reason() -> None:
+    """Each package that a module of the extension imports has its row, and no other has one."""
+    section = architecture().split("### Of the extension")[1].split("\n## ")[0]
+    rows = set(re.findall(r"^\| `([\w.-]+)` \|", section, re.MULTILINE))
+    source = ROOT / "vscode-extension" / "src"
+    text = "\n".join(path.read_text(encoding="utf-8") for path in source.rglob("*.ts"))
+    imported = {
+        name.split("/")[0] for name in re.findall(r"^(?:import|\}) .*?from '([^.'][^']*)';", text, re.MULTILINE)
+    }
+    imported -= {"vscode"} | {name for name in imported if name.startswith("node:")}
+
+    assert rows == imported
+
+
 def test_every_dependency_has_a_reason() -> None:
     """Each library that the package needs has its row, and the row says truly where it is imported."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.split(r"[<>=!~ ]", line)[0] for line in project["dependencies"]}
-    section = architecture().split("## Dependencies")[1].split("\n## ")[0]
+    section = architecture().split("## Dependencies")[1].split("\n### ")[0]
     rows = re.findall(r"^\| `([\w-]+)`[^|]*\|[^|]*\| ([^|]*) \|", section, re.MULTILINE)
     homes = {name: set(re.findall(r"`([\w./]+)`", home)) for name, home in rows}
     module_names = {"llama-cpp-python": "llama_cpp", "nvidia-ml-py": "pynvml"}

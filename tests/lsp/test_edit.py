@@ -175,6 +175,27 @@ async def test_nothing_is_changed(fake: Fake) -> None:
         assert result["edit"] == {"documentChanges": []}
 
 
+async def test_a_model_that_says_nothing(fake: Fake) -> None:
+    """No text is no order to delete the selection; an empty code block is one."""
+    async with fake() as client:
+        await ready(client)
+        for answer in ("\\n", "```", "<think>hm"):
+            result = await client.request("botframework/edit", edit(f"text={answer}"))
+            assert (result["edit"], result["text"]) == ({"documentChanges": []}, "")
+        (change,) = (await client.request("botframework/edit", edit("text=```\\n```")))["edit"]["documentChanges"]
+
+        assert change["edits"] == [{"range": area(*BODY), "newText": ""}]
+
+
+async def test_a_model_that_thinks_aloud(fake: Fake) -> None:
+    """Its thoughts are no part of the new text, also when its template has begun them."""
+    async with fake(thoughts=True) as client:
+        await ready(client)
+        result = await client.request("botframework/edit", edit("text=a\\nb\\nc\\nd\\n</think>\\nx piece=1"))
+
+        assert result["text"] == "    x\n"
+
+
 async def test_an_insertion_in_a_document_of_another_platform(fake: Fake) -> None:
     """New text has the document's line ends and the indentation of its place."""
     async with fake() as client:

@@ -103,6 +103,25 @@ def test_an_answer_without_a_block_waits_for_some_lines_only() -> None:
     assert Unwrapped().feed(long_line) == long_line
 
 
+def test_nothing_is_held_back_for_ever() -> None:
+    """Not even what looks like the beginning of a fence: a model that writes blanks, or marks, without end."""
+    for endless in (" ", "`", "~", "```a"):
+        unwrapped = Unwrapped()
+        unwrapped.feed("```\n")
+        assert unwrapped.feed(endless)[:1] == ""
+        assert sum(len(unwrapped.feed(endless[-1])) for _ in range(1_000)) > 500
+
+
+def test_thoughts_that_the_prompt_has_begun() -> None:
+    """Everything up to their end is none of the text, and an answer that is nothing else has none."""
+    answer = "What about\n```\nz\n```\n</think>\n\n```\nx = 1\n```"
+    unwrapped = Unwrapped(begins_with_thoughts=True)
+    assert "".join(map(unwrapped.feed, answer)) + unwrapped.finish() == "x = 1\n"
+
+    unwrapped = Unwrapped(begins_with_thoughts=True)
+    assert unwrapped.feed("What about\n```\nz\n```") + unwrapped.finish() == ""
+
+
 def test_the_longest_fence() -> None:
     """Counts marks at the beginning of lines."""
     assert longest_fence("a ``` b\n  ````sh\n~~~\n") == 4

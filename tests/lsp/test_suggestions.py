@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from lsprotocol import types
 
@@ -216,6 +216,7 @@ def test_a_place_that_only_looks_the_same() -> None:
 )
 def test_what_is_found_is_what_is_left(before: str, text: str, after: str, count: int) -> None:
     """Whatever stands around: a suggestion that is found goes on exactly where its typed beginning ends."""
+    assume(not (before.endswith("\r") and text.startswith("\n")))  # Together they would be one line end.
     kept = Suggestions()
     kept.put("a", draft(before, text, after))
     found = kept.find("a", Spot.of(before + text[:count], after))
@@ -225,16 +226,24 @@ def test_what_is_found_is_what_is_left(before: str, text: str, after: str, count
         assert plain(before + text[:count]) + found.left == plain(before) + text
 
 
-def test_looking_is_cheap() -> None:
-    """Also with as many suggestions as may be kept, in a document of which much is known."""
-    kept = Suggestions()
+def test_looking_does_not_go_through_all_of_them() -> None:
+    """As many suggestions as may be kept, of one document, take no more calls to look at than one of them."""
     before = "".join(f"name_{number} = value_{number % 7}\n" for number in range(3_000))[-65_536:]
-    for number in range(MAX_SUGGESTIONS):
-        kept.put("a", draft(before[: len(before) - number], "x" * 400, "\n" * 65_000))
-    start = time.perf_counter()
-    for _ in range(100):
-        kept.find("a", Spot.of(before + "nothing like it", "\n" * 65_000))
-    assert (time.perf_counter() - start) / 100 < 0.005
+
+    def calls(count: int) -> int:
+        kept = Suggestions()
+        for number in range(count):
+            kept.put("a", draft(before[: len(before) - number], "x" * 400, "\n" * 65_000))
+        spot = Spot.of(before + "nothing like it", "\n" * 65_000)
+        events: list[str] = []
+        sys.setprofile(lambda _frame, event, _argument: events.append(event))
+        try:
+            kept.find("a", spot)
+        finally:
+            sys.setprofile(None)
+        return len(events)
+
+    assert calls(MAX_SUGGESTIONS) <= 4 * calls(1)
 
 
 # --- joining ----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from botframework.errors import ModelNotFound, ModelRefused
 from botframework.models.architecture import find_problem
 from botframework.models.gguf import MAX_KEPT_ITEMS, read_header
-from botframework.models.header import TENSOR_TYPES, ArrayValue, SkippedArray, ValueType
+from botframework.models.header import FILE_TYPES, FIM_MARKS, TENSOR_TYPES, ArrayValue, SkippedArray, ValueType
 from support.gguf_factory import Q8_0, GgufFile, Tensor, alphabet_llama, tiny_llama, tiny_llama_file, tiny_mamba
 from support.hostile_gguf import handcrafted, mutants, qwen, sentencepiece, small
 
@@ -156,6 +156,81 @@ for number in range(43):
     theirs = {tuple(map(int, line.split())) for line in result.stdout.splitlines()}
 
     assert theirs == {(number, block, size) for number, (_, block, size) in TENSOR_TYPES.items()}
+
+
+def test_file_types_are_those_of_the_pinned_llama_cpp() -> None:
+    """The same numbers have names, and those are llama.cpp's in the spelling of file names."""
+    script = """
+import ctypes
+from llama_cpp import llama_cpp
+name = llama_cpp._lib.llama_ftype_name
+name.restype = ctypes.c_char_p
+for number in range(64):
+    print(number, name(number).decode(), sep="\\t")
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    theirs = dict(line.split("\t") for line in result.stdout.splitlines())
+    known = {int(number): name for number, name in theirs.items() if not name.startswith("unknown")}
+    sizes = {"Small": "_S", "Medium": "_M", "Large": "_L", "MoE": "_MOE"}
+    spelled = {
+        number: words[0] + sizes.get(words[-1], "")
+        for number, words in ((number, name.removeprefix("all ").split()) for number, name in known.items())
+    }
+
+    # Two that files have always been named otherwise.
+    assert spelled | {10: "Q2_K", 27: "IQ3_M"} == FILE_TYPES
+
+
+def test_the_marks_of_a_prompt_are_those_of_the_pinned_llama_cpp(folder: Path) -> None:
+    """By each of the texts that we know, and only with all three marks, llama.cpp finds a token and so do we."""
+    files = []
+    for place, (_, texts) in enumerate(FIM_MARKS):
+        for number, text in enumerate(sorted(texts)):
+            marks = ["<PRE>", "<SUF>", "<MID>"]
+            marks[place] = text.decode()
+            gguf = small(fim=False)
+            tokens = list(next(value for name, _, value in gguf.metadata if name == "tokenizer.ggml.tokens")[1])
+            gguf.put("tokenizer.ggml.tokens", ValueType.ARRAY, (ValueType.STRING, [*tokens[:-3], *marks]))
+            files.append(gguf.write(folder / f"{place}-{number}.gguf"))
+    script = """
+import sys
+from llama_cpp import llama_cpp as llama
+llama.llama_backend_init()
+params = llama.llama_model_default_params()
+params.vocab_only = True
+for path in sys.argv[1:]:
+    model = llama.llama_load_model_from_file(path.encode(), params)
+    vocab = llama.llama_model_get_vocab(model)
+    print(*(getattr(llama, f"llama_vocab_fim_{name}")(vocab) for name in ("pre", "suf", "mid")))
+"""
+    command = [sys.executable, "-c", script, *map(str, files)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    headers = [read_header(path) for path in files]
+    found = [[int(token) for token in line.split()] for line in result.stdout.splitlines()]
+
+    assert len(files) == 24
+    assert found == [[header.n_vocab - 3, header.n_vocab - 2, header.n_vocab - 1] for header in headers]
+    assert all(header.can_infill for header in headers)
+    assert not read_header(small(fim=False).write(folder / "none.gguf")).can_infill
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ x }}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}", True),
+        (
+            "{% if add_generation_prompt %}{{ 'a' }}{% if no %}{{ '<think>\\n\\n</think>\\n' }}{% endif %}{% endif %}",
+            False,
+        ),
+        ("{{ '<think>' }}{% if add_generation_prompt %}{{ 'assistant' }}{% endif %}", False),
+        (None, False),
+    ],
+)
+def test_templates_that_begin_with_thoughts(folder: Path, template: str | None, expected: bool) -> None:
+    """Some templates open the thoughts themselves; some only know them, or switch them off."""
+    header = read_header(small(chat_template=template).write(folder / "m.gguf"))
+
+    assert header.begins_with_thoughts is expected
 
 
 # --- bad files --------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ words in the request itself (the last chat message, or the text before the curso
     fits=900        raise ContextOverflow, as the worker does, if all messages have more characters than that together
 
 and for the whole process by the environment variable ``FAKE_ROUTER``, a JSON object: ``load_ms``, ``exchange_ms`` (of
-another model), ``state``, ``noise`` (print in every way there is), ``stick_in_shutdown``, ``stop_s`` and ``journal``,
-the path of a file to which what the router saw is written, one JSON object a line with the time of `time.monotonic`.
+another model), ``thoughts`` (answers begin with them), ``state``, ``noise`` (print in every way there is),
+``stick_in_shutdown``, ``stop_s`` and ``journal``, the path of a file to which what the router saw is written, one JSON
+object a line with the time of `time.monotonic`.
 """
 
 from __future__ import annotations
@@ -251,6 +252,11 @@ class FakeRouter:
     async def update(self, settings: Any) -> None:
         """Write it down."""
         note(event="update", snapshots=settings.sessions.snapshots)
+
+    @property
+    def begins_with_thoughts(self) -> bool:
+        """As the options say."""
+        return bool(OPTIONS.get("thoughts"))
 
     async def models(self) -> Any:
         """None, in a folder that is not there."""

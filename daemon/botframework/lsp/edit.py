@@ -10,7 +10,7 @@ import msgspec
 from botframework.errors import ContentModified, ContextOverflow, InvalidParams
 from botframework.lsp.editprompt import Around, edit_request
 from botframework.lsp.fences import Unwrapped, longest_fence
-from botframework.lsp.fitting import Fitted, Spot
+from botframework.lsp.fitting import Fitted
 from botframework.lsp.generate import work_done
 from botframework.lsp.messages import (
     EditResult,
@@ -97,15 +97,20 @@ class Edit:
             done, new = await self._generate(params, tracked, around)
         return self._result(params, tracked, around, done, new)
 
-    async def _generate(self, params: EditParams, tracked: Tracked, around: Around) -> tuple[Done, str]:
-        """The new text; with less of the file in the prompt each time that the model's context is too small."""
+    async def _generate(self, params: EditParams, tracked: Tracked, around: Around) -> tuple[Done, str | None]:
+        """The new text; None if the model gave none.
+
+        There is less of the file in the prompt each time that the model's context is too small.
+        """
         settings = self._house.settings.edit
         context_chars = settings.context_chars
         for attempts_left in reversed(range(ATTEMPTS)):
             request, used = edit_request(params, settings, around, context_chars)
-            answer = _Answer(self._protocol, params.partial_result_token, around.spot)
             tracked.refuse_if_touched()
-            generation = self._house.require_router().chat(request)
+            router = self._house.require_router()
+            unwrapped = Unwrapped(longest_fence(around.spot.old), begins_with_thoughts=router.begins_with_thoughts)
+            answer = _Answer(self._protocol, params.partial_result_token, unwrapped, Fitted(around.spot))
+            generation = router.chat(request)
             tracked.on_touched = generation.cancel
             try:
                 async for piece in generation:
@@ -129,12 +134,12 @@ class Edit:
                 generation.cancel()
         raise AssertionError("the last attempt returns or raises")
 
-    def _result(self, params: EditParams, tracked: Tracked, around: Around, done: Done, new: str) -> EditResult:
+    def _result(self, params: EditParams, tracked: Tracked, around: Around, done: Done, new: str | None) -> EditResult:
         document = self._documents.get(params.text_document.uri)
         if document is None:
             raise ContentModified("the document was closed, or has become too large to be followed")
         changes: tuple[TextDocumentEdit, ...] = ()
-        if new != around.old:
+        if new is not None and new != around.old:
             area = Range(start=_position(tracked.start), end=_position(tracked.end))
             changes = (
                 TextDocumentEdit(
@@ -143,7 +148,7 @@ class Edit:
                 ),
             )
         return EditResult(
-            text="" if params.partial_result_token is not None else new,
+            text="" if params.partial_result_token is not None or new is None else new,
             finish_reason=done.finish_reason,
             usage=done.usage,
             timings=done.timings,
@@ -154,11 +159,11 @@ class Edit:
 class _Answer:
     """The answer so far, unwrapped, fitted, and streamed if the client wants it so."""
 
-    def __init__(self, protocol: DaemonProtocol, token: int | str | None, spot: Spot) -> None:
+    def __init__(self, protocol: DaemonProtocol, token: int | str | None, unwrapped: Unwrapped, fitted: Fitted) -> None:
         self._protocol = protocol
         self._token = token
-        self._unwrapped = Unwrapped(longest_fence(spot.old))
-        self._fitted = Fitted(spot)
+        self._unwrapped = unwrapped
+        self._fitted = fitted
         self._text: list[str] = []
         self._next = 0
         """The number of the first token whose text was not sent."""
@@ -173,10 +178,11 @@ class _Answer:
         if self._send(self._fitted.feed(self._unwrapped.feed(piece))):
             self._next = index + 1
 
-    def finish(self) -> str:
-        """The whole new text, after its rest was sent."""
+    def finish(self) -> str | None:
+        """The whole new text, after its rest was sent; None if there is none, which is not an empty code block."""
         self._send(self._fitted.feed(self._unwrapped.finish()) + self._fitted.finish())
-        return "".join(self._text)
+        text = "".join(self._text)
+        return text if text or self.is_over else None
 
     def _send(self, text: str) -> bool:
         if text:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from botframework.lsp.fences import longest_fence
@@ -31,8 +30,7 @@ INSERT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
+class Around(NamedTuple):
     """A range of a document and what is around it. Texts have line feeds as line ends, but for ``old``."""
 
     name: str

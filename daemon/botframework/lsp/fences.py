@@ -22,10 +22,11 @@ MARKDOWN = ("markdown", "md")
 """What models write behind a fence around a text with fences of its own."""
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_FENCE = re.compile(r"[ \t]*(?P<marks>`{3,}|~{3,})(?P<info>[^`\n]*)")
+_FENCE = re.compile(r"[ \t]{0,200}(?P<marks>`{3,100}|~{3,100})(?P<info>[^`\n]{0,200})")
+"""Bounded, so that nothing is held back for longer than this."""
 _ONE_LINE = re.compile(r"[ \t]*(`{3,})([^`\n]+)\1[ \t]*")
 """A whole answer between marks on one line."""
-_MAY_BE_FENCE = re.compile(r"[ \t]*(?:`*|~*|(?:`{3,}|~{3,})[^`\n]*)")
+_MAY_BE_FENCE = re.compile(r"[ \t]{0,200}(?:`{0,100}|~{0,100}|(?:`{3,100}|~{3,100})[^`\n]{0,200})")
 
 
 class _Part(enum.Enum):
@@ -54,12 +55,14 @@ class Unwrapped:
         Marks of the longest fence in the text that is to be changed, as a Markdown document has them; 0: it has none.
         With some, only a longer fence at the answer's very beginning is taken for its wrapping, or one that says
         ``markdown``; in an answer without one every fence is text.
+    begins_with_thoughts
+        The prompt ends with the mark that begins the model's thoughts, so that the answer does not begin with it.
     """
 
-    def __init__(self, own_marks: int = 0) -> None:
+    def __init__(self, own_marks: int = 0, *, begins_with_thoughts: bool = False) -> None:
         self._own_marks = own_marks
         self._part = _Part.BEFORE
-        self._held = ""
+        self._held = THINKING[0] if begins_with_thoughts else ""
         self._line_is_text = False
         """What has come of the present line was let through."""
         self._marks = ""

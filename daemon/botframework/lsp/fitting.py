@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _PARTS = re.compile(r"[ \t\n]+|[^ \t\n]+")
 _LEADING = re.compile(r"(?:[ \t]*\n)*(?P<blanks>[ \t]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(NamedTuple):
     """Where new text goes. Texts have line feeds as line ends."""
 
     before: str

@@ -39,6 +39,10 @@ class GenerationLike(Protocol):
 class RouterLike(Protocol):
     """What the LSP door needs of the manager; tests put a router of their own here."""
 
+    @property
+    def begins_with_thoughts(self) -> bool:
+        """Whether an answer to a chat is first of all what the model thinks aloud."""
+
     async def start(self) -> None:
         """Begin to find or load the model, in the background."""
 

@@ -45,6 +45,8 @@ class Choice:
     """What the model calls itself."""
     memory_bytes: int
     """That it will take, generously."""
+    begins_with_thoughts: bool = False
+    """As `GgufHeader.begins_with_thoughts`."""
 
 
 def choose(settings: Settings) -> Choice:
@@ -67,7 +69,7 @@ def choose(settings: Settings) -> Choice:
     header = gguf.read_header(path)
     load = decide_load(settings, hardware.probe(), header)
     memory = memory_bytes(header, load.n_ctx_fim + load.n_ctx_chat, load.kv_type)
-    return Choice(worker_key(load, status), load, header.name, memory)
+    return Choice(worker_key(load, status), load, header.name, memory, header.begins_with_thoughts)
 
 
 def fits_beside(choice: Choice) -> bool:

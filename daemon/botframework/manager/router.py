@@ -110,6 +110,11 @@ class Router:
         """Why the model cannot be used, or what happened to it last."""
         return self._failure or (self._supervisor.last_error if self._supervisor is not None else None)
 
+    @property
+    def begins_with_thoughts(self) -> bool:
+        """Whether the model's template makes it think aloud before every answer to a chat."""
+        return self._choice is not None and self._choice.begins_with_thoughts
+
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:

@@ -277,6 +277,12 @@ class GgufHeader:
         return self.text("tokenizer.chat_template")
 
     @property
+    def begins_with_thoughts(self) -> bool:
+        """Whether the chat template opens the thoughts of every answer itself and leaves their end to the model."""
+        _, _, opening = (self.chat_template or "").rpartition("add_generation_prompt")
+        return "<think>" in opening and "</think>" not in opening
+
+    @property
     def weights_bytes(self) -> int:
         """Bytes of all tensors."""
         return sum(tensor.n_bytes for tensor in self.tensors)
