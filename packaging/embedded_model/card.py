@@ -18,8 +18,8 @@ ROWS = {
 }
 COLUMNS = ("exact", "prefix4", "exact_inside_word", "prefix4_inside_word")
 PLANNED = 60_000_000
-FIRST_TOKENS, FIRST_MINUTES = 24_020_428, 113
-"""The first of the two runs; ``training.json`` in the working folder tells of the second."""
+EARLIER_RUNS = ((24_020_428, 113), (17_810_864, 103))
+"""Tokens and minutes of the first two runs; ``training.json`` in the working folder tells of the third."""
 STEP_TOKENS = "16,384"
 
 
@@ -35,16 +35,18 @@ def corpus_figures() -> dict[str, str]:
 
 
 def course_figures(path: Path) -> dict[str, str]:
-    """What train.py wrote about the second run."""
+    """What train.py wrote about the last run, beside those before it."""
     course = json.loads(path.read_text())
     words = ("first", "second", "third", "fourth")
     stages = [f"the {words[stage]} from {tokens / 1e6:.1f} M tokens on" for stage, _, tokens in course["stages"]]
-    return {
-        "later_tokens": f"{course['tokens'] - FIRST_TOKENS:,}",
-        "later_minutes": str(course["minutes"]),
-        "minutes": str(FIRST_MINUTES + course["minutes"]),
-        "stages": ", ".join(stages),
+    before, minutes_before = map(sum, zip(*EARLIER_RUNS, strict=True))
+    runs = [*EARLIER_RUNS, (course["tokens"] - before, course["minutes"])]
+    numbered = {
+        f"{name}_{number}": f"{figure:,}"
+        for number, run in enumerate(runs, 1)
+        for name, figure in zip(("tokens", "minutes"), run, strict=True)
     }
+    return numbered | {"minutes": str(minutes_before + course["minutes"]), "stages": ", ".join(stages)}
 
 
 def remark(tokens: int) -> str:
@@ -79,8 +81,6 @@ def write(path: Path, work: Path, results: dict[str, Any]) -> None:
         "typed": results["typed"],
         "holes": str(results["holes"]),
         "inside_word_holes": str(results["inside_word_holes"]),
-        "first_tokens": f"{FIRST_TOKENS:,}",
-        "first_minutes": str(FIRST_MINUTES),
         "tokens_differ": str(results["tokens_differ"]),
         "bits_per_byte": f"{results['bits_per_byte']:.3f}",
         "table": "\n".join(rows),

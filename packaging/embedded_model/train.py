@@ -432,7 +432,10 @@ def main() -> None:
         if not run.load() and arguments.start:
             run.warm_start(arguments.start)
         ends = LATER_STAGE_ENDS if arguments.start else STAGE_ENDS
-        clock = Clock(run.progress.begin, time_of_day(arguments.decay_at), time_of_day(arguments.stop_at), ends)
+        decay, stop = time_of_day(arguments.decay_at), time_of_day(arguments.stop_at)
+        if decay > stop:  # It has passed already: a run that goes on must not go back to the full rate.
+            decay -= timedelta(days=1).total_seconds()
+        clock = Clock(run.progress.begin, decay, stop, ends)
         batches = micro_batches(work, arguments.seed, run.progress.shard, clock, pool)
         run.train(batches, [to_batch(documents) for documents in held], clock, control)
 

@@ -218,9 +218,11 @@ def test_a_session_is_compared_in_every_state(loaded: running.Loaded) -> None:
 
     found = exactness.found
     assert all(found.session[event] for event in EVENTS)
-    assert {event: len(values) for event, values in found.session.items()} == {
-        event: len(values) for event, values in found.chunking.items()
-    }
+    compared = {event: len(values) for event, values in found.session.items()}
+    assert all(
+        {event: len(values) for event, values in others.items()} == compared
+        for others in (found.chunking, found.stepwise)
+    )
     assert max(max(values) for values in found.session.values()) < 0.05
 
 
@@ -270,7 +272,7 @@ def test_the_figures_of_a_run_make_rows_and_markdown() -> None:
         Layout("spm", "after", running.load(EMBEDDED).layout.tokens),
         SIZES,
         results,
-        Divergences({event: [0.1] for event in EVENTS}, {event: [0.2] for event in EVENTS}),
+        Divergences(*({event: [nats] for event in EVENTS} for nats in (0.1, 0.2, 0.3))),
     )
     made_summary = summary.Summary(found)
 
@@ -285,4 +287,5 @@ def test_the_figures_of_a_run_make_rows_and_markdown() -> None:
     assert sum(line.startswith(f"| {LINES[-1]} | 7 |") for line in text.splitlines()) == 1
     assert all(f"| {kind} (20) |" in text for kind in holes.KINDS)
     assert "1.0e-01 nats over 4 keys" in text
+    assert "one token at a time: 3.0e-01" in text
     assert FIRST_CHARACTERS == 4

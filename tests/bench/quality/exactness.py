@@ -2,7 +2,8 @@
 
 A session keeps its KV cache from key to key, gives it away and takes it back, and changes to another window on a
 branch. None of that approximates anything; what is left is the order in which floating-point sums are added, which also
-differs between two evaluations of the same prompt in pieces of different size. That is what it is compared with.
+differs between two evaluations of the same prompt in pieces of different size. That is what it is compared with: one
+piece against one token at a time, the two ends of what a session does, and pieces of two sizes between them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ KEYS = 40
 """Typed at each place."""
 CHARS_PER_KEY = (1, 4)
 EVERY = 4
-"""One key in so many is compared; it costs three whole evaluations."""
+"""One key in so many is compared; it costs four whole evaluations."""
 EVENTS = ("typing", "after a deletion", "after a restore", "after a re-anchor")
 """What happened to the session since the comparison before."""
 
@@ -55,17 +56,24 @@ class Divergences:
     session: dict[str, list[float]] = field(default_factory=lambda: {event: [] for event in EVENTS})
     chunking: dict[str, list[float]] = field(default_factory=lambda: {event: [] for event in EVENTS})
     """Between two exact evaluations of the same prompts, in pieces of `OTHER_BATCH` and of `SESSION_BATCH` tokens."""
+    stepwise: dict[str, list[float]] = field(default_factory=lambda: {event: [] for event in EVENTS})
+    """Between two others, in one piece and one token at a time: a session reads what is typed in pieces of one or a few
+    tokens, for which llama.cpp has kernels of their own."""
 
     def add(self, other: Divergences) -> None:
         """Take over those of another process."""
         for event in EVENTS:
             self.session[event] += other.session[event]
             self.chunking[event] += other.chunking[event]
+            self.stepwise[event] += other.stepwise[event]
 
-    def pairs(self) -> tuple[list[float], list[float]]:
-        """All of both, prompt by prompt."""
-        session = [value for event in EVENTS for value in self.session[event]]
-        return session, [value for event in EVENTS for value in self.chunking[event]]
+    def flat(self) -> tuple[list[float], list[float], list[float]]:
+        """Session, chunking and stepwise, each prompt by prompt."""
+        session, chunking, stepwise = (
+            [value for event in EVENTS for value in values[event]]
+            for values in (self.session, self.chunking, self.stepwise)
+        )
+        return session, chunking, stepwise
 
 
 class _Shelf:
@@ -179,11 +187,12 @@ class Exactness:
 
     def _compare(self, prompt: Sequence[int], logits: NDArray[np.float32], event: str) -> None:
         rows = []
-        for batch in (WHOLE_BATCH, OTHER_BATCH, SESSION_BATCH):
+        for batch in (WHOLE_BATCH, OTHER_BATCH, SESSION_BATCH, 1):
             self._exact.forget(0)
             rows.append(_evaluate(self._exact, 0, 0, prompt, batch))
         self.found.session[event].append(divergence(rows[0], logits))
         self.found.chunking[event].append(divergence(rows[1], rows[2]))
+        self.found.stepwise[event].append(divergence(rows[0], rows[3]))
 
 
 def _evaluate(context: Context, number: int, start: int, prompt: Sequence[int], batch: int) -> NDArray[np.float32]:
