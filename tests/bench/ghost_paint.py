@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from support.vscode.window import Window
 
 PROMISE_MS = 30.0
-SAMPLES = 60
+SAMPLES = 40
 WARM_UP = 3
 """The first keys meet code that the browser has not compiled yet."""
-GHOST_MS = 5_000
+GHOST_MS = 2_000
 """Where no text comes within this time none will: the key does not count."""
 SETTLE_MS = 400
 """Between a key and the next measured one, so that what the daemon reads ahead is not in the way."""
@@ -85,43 +85,66 @@ class Side:
     def _answers(self) -> list[float]:
         return [float(line) for line in self.journal.read_text().split()] if self.journal.exists() else []
 
+    def write(self, text: str) -> None:
+        """Type at the end of the file, and let the daemon read it."""
+        window = self.window
+        window.press("Escape")
+        window.to_end()
+        window.type(text, delay_ms=0)
+        window.page.wait_for_timeout(SETTLE_MS)
+
     def press(self, key: str) -> bool:
-        """Press a key with nothing grey on the screen, and measure until something is; False: nothing came."""
+        """Press a key with nothing grey on the screen, and measure until something is; False: it does not count."""
         self.window.press("Escape")
         self.window.no_ghost()
         known = len(self._answers())
         self.window.evaluate(ARM, GHOST_MS)
         self.window.press(key)
         took: float | None = self.window.evaluate("() => window.sample")
-        if took is None:
+        answers = self._answers()[known:]
+        if took is None or not answers:  # Without an answer VS Code went on with what it had.
             return False
         self.painted.append(took)
-        self.answered.append(self._answers()[known])
+        self.answered.append(answers[0])
         return True
 
 
-def type_function(side: Side, number: int) -> None:
-    """Write the beginning of another function, and stop within its last line."""
-    window = side.window
-    window.press("Escape")
-    window.to_end()
-    window.press("Enter")
-    window.type(f"\ndef total_{number}(orders_{number}, tax_{number}):\n    return orders", delay_ms=10)
-    window.page.wait_for_timeout(SETTLE_MS)
+def beginnings(number: int) -> tuple[tuple[str, str], ...]:
+    """Text to write at the end of the file, none of it twice, and the key behind it that brings a suggestion."""
+    return (
+        (f"\ndef total_{number}(orders_{number}, tax_{number}):\n    return orders", "_"),
+        (f"\nlogger.info('order {number}')\nlogger.inf", "o"),
+    )
 
 
 def measure_sides(sides: list[Side], count: int) -> None:
-    """Key by key in turns: one that goes on with what was suggested, one that goes another way."""
+    """Key by key in turns."""
     for number in range(WARM_UP + count // 2):
-        for side in sides:
-            type_function(side, number)
-            for key in ("_", "z"):
+        for text, key in beginnings(number):
+            for side in sides:
+                side.write(text)
                 side.press(key)
-                side.window.page.wait_for_timeout(SETTLE_MS)
         if number == WARM_UP - 1:
             for side in sides:
                 side.painted.clear()
                 side.answered.clear()
+
+
+def wait_until_ready(window: Window) -> None:
+    """Type until there is ghost text, and take it all back; the bare client tells of no other sign."""
+    window.type("if __name", delay_ms=50)
+
+    def is_answered() -> bool:
+        window.press("_")
+        window.page.wait_for_timeout(SETTLE_MS)
+        text = window.ghost()
+        window.press("Escape")
+        window.press("Backspace")
+        return bool(text)
+
+    window.until(is_answered)
+    window.press("Shift+Home")
+    window.press("Delete")
 
 
 @contextlib.contextmanager
@@ -152,9 +175,7 @@ def two_windows(setting: Setting) -> Iterator[list[Side]]:
             server = stack.enter_context(running_server(extensions, {"orders.py": CODE}, settings))
             window = stack.enter_context(new_window(browser, server))
             window.open("orders.py")
-            window.until(server.workers)
-            window.type("import js", delay_ms=50)
-            window.wait_for_ghost()
+            wait_until_ready(window)
             sides.append(Side(window, journal))
         yield sides
 

@@ -42,7 +42,7 @@ async def test_from_initialize_to_exit(home: Path) -> None:
         loaded = await be_ready(client, CAPABILITIES)
         await client.open(URI, SOURCE)
         suggestion = await client.result(await client.inline(URI, LINE, CHARACTER))
-        question = {"messages": HELLO, "maxTokens": 40, "sampling": GREEDY, "partialResultToken": "answer"}
+        question = {"messages": HELLO, "maxTokens": 20, "sampling": GREEDY, "partialResultToken": "answer"}
         answer = await client.request("botframework/chat", question)
         now = await status(client)
         with Watch(client.process.pid, *family(client.process.pid)) as everybody:
@@ -59,7 +59,7 @@ async def test_from_initialize_to_exit(home: Path) -> None:
     assert item["range"] == {"start": here, "end": here}
     assert item["command"]["command"] == "botframework.accepted"
     assert answer["text"] == ""
-    assert answer["usage"]["completionTokens"] == 40
+    assert answer["usage"]["completionTokens"] == 20
     assert streamed(client, "answer").strip()
     assert (now["state"], now["clients"], now["suggestionsShownToday"]) == ("ready", 1, 1)
     assert now["workerPid"] not in (0, client.process.pid)

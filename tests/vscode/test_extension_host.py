@@ -57,7 +57,7 @@ def report(browser: Browser, extensions: Path, tmp_path_factory: pytest.TempPath
         suite = bundle(folder / "suite.js")
         # Without a folder of an extension under development VS Code runs no tests; this one holds none.
         places = [("extensionDevelopmentPath", server.uri(folder)), ("extensionTestsPath", server.uri(suite))]
-        window.page.goto(server.url(payload=places))
+        window.page.goto(server.url(payload=places), wait_until="commit")
         window.until(lambda: ended, timeout_ms=SUITE_MS)
         assert ended == [0], logged
     return [json.loads(line) for line in told.read_text().splitlines()]

@@ -123,7 +123,7 @@ def test_three_windows_take_fair_turns(browser: Browser, start: Start, models: M
         for window in windows:
             window.until(functools.partial(written, window))
         before = [written(window) for window in windows]
-        first.until(lambda: all(written(window) - start > 100 for window, start in zip(windows, before, strict=True)))
+        first.until(lambda: all(written(window) - start > 40 for window, start in zip(windows, before, strict=True)))
         gained = [written(window) - start for window, start in zip(windows, before, strict=True)]
 
         assert min(gained) > max(gained) / 3

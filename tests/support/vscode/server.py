@@ -106,6 +106,12 @@ def _command(folder: Path) -> list[str | Path]:
     return [node(), ENTRY, "--config", configuration]
 
 
+def _ends_with_us() -> list[str]:
+    """A test run that is killed leaves no server behind."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv is not None else []
+
+
 @contextlib.contextmanager
 def code_server(
     profile: Profile,
@@ -118,6 +124,7 @@ def code_server(
     """Start it and end it; ``trust`` False lets VS Code doubt workspaces, as it does for a user."""
     log = profile.folder / "server.log"
     command = [
+        *_ends_with_us(),
         *_command(profile.folder),
         *("--user-data-dir", profile.data, "--extensions-dir", extensions),
         *("--disable-telemetry", "--disable-update-check", "--disable-getting-started-override"),

@@ -6,13 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import ViewportSize, sync_playwright
+from playwright.sync_api import ViewportSize, expect, sync_playwright
 
 from support.processes import nothing_left
 from support.vscode import installation
 from support.vscode.profile import Profile
 from support.vscode.server import code_server
-from support.vscode.window import Window
+from support.vscode.window import PATIENCE_MS, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +35,7 @@ VIEWPORT = ViewportSize(width=1280, height=800)
 @contextlib.contextmanager
 def running_browser() -> Iterator[Browser]:
     """Chromium without a window. Only one of these at a time: see `another_browser`."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright, _launched(playwright.chromium) as browser:
         yield browser
 

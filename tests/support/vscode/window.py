@@ -53,7 +53,7 @@ class Window:
         """Show the workspace, and a file of it with the cursor at its end."""
         path = None if file is None else (folder or self.server.profile.workspace) / file
         payload = [] if path is None else [("openFile", self.server.uri(path))]
-        self.page.goto(self.server.url(folder, payload))
+        self.page.goto(self.server.url(folder, payload), wait_until="commit", timeout=START_MS)
         self.page.wait_for_selector(".monaco-workbench .part.statusbar", timeout=START_MS)
         if path is not None:
             self.page.wait_for_selector(f"{EDITOR} .view-lines .view-line", timeout=START_MS)
@@ -96,7 +96,7 @@ class Window:
     def save(self) -> None:
         """Write the file, and wait until it is written."""
         self.page.keyboard.press("Control+s")
-        expect(self.page.locator(".tab.active")).not_to_have_class(re.compile(r"\bdirty\b"))
+        expect(self.page.locator(".tab.active")).not_to_have_class(re.compile(r"\bdirty\b"), timeout=START_MS)
 
     def text(self, name: str) -> str:
         """Save the active file, and read what is on the disk."""
@@ -153,8 +153,9 @@ class Window:
         return found.first
 
     def toasts(self) -> list[str]:
-        """All notifications that are on the screen."""
-        return self.page.locator(".notification-toast").all_inner_texts()
+        """Our notifications that are on the screen; VS Code has its own."""
+        shown = self.page.locator(".notification-toast").all_inner_texts()
+        return [text for text in shown if "botframework" in text]
 
     @property
     def chat(self) -> FrameLocator:
