@@ -59,8 +59,8 @@ def test_the_same_seed_gives_the_same_session() -> None:
 
 
 def test_a_session_has_every_kind_of_key() -> None:
-    """All that the promises speak of occurs, within few sessions."""
-    kinds = {key.kind for seed in range(6) for key in make_trace(seed, 300).keys}
+    """All that the promises speak of occurs, within some sessions, whatever files this machine has."""
+    kinds = {key.kind for seed in range(20) for key in make_trace(seed, 300).keys}
 
     assert kinds == {"typing", "autoClose", "newline", "delete", "paste", "undo", "jump", "switch", "open"}
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 RATE_WINDOW_S = 1.0
 """The tokens per second of the heartbeat are those of so long."""
+SHORTEST_STEPS_S = 1e-4
+"""Below it the clock, and not the model, says how fast it was."""
 
 
 class Counters:
@@ -28,15 +30,15 @@ class Counters:
         self.tokens_generated = 0
         self.last_first_token_ms: dict[int, float] = {}
         """By connection number."""
-        self._produced: deque[float] = deque()
-        """When tokens were generated: those of the second that ended with the newest."""
+        self.tokens_per_s = 0.0
+        """While tokens were generated last, over at most a second; a pause between two answers is no part of it, so the
+        speed can be read when a short answer is over. An answer of one token says nothing and changes nothing."""
+        self._steps: deque[tuple[float, float]] = deque()
+        """When tokens came that go on an answer, and how long after the token before; the newest second of them."""
+        self._steps_s = 0.0
+        self._token_at = 0.0
         self._since_answer: dict[tuple[Owner, bool], int] = {}
         """Prompt tokens by session and whether it is the completion context's: the name may be used in both."""
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Of the last second in which tokens were generated, so that it can be read when a short answer is over."""
-        return len(self._produced) / RATE_WINDOW_S
 
     def figures(self, jobs: Sequence[Job], lanes: Sequence[Lane], connection: int) -> Figures:
         """What the heartbeat of a connection's daemon tells of this moment; any thread."""
@@ -67,11 +69,15 @@ class Counters:
         """A job got a token."""
         now = time.monotonic()
         self.tokens_generated += 1
-        self._produced.append(now)
-        while now - self._produced[0] > RATE_WINDOW_S:
-            self._produced.popleft()
         if job.generated == 1:
             self.last_first_token_ms[job.client.number] = job.first_token_ms
+        else:
+            self._steps.append((now, now - self._token_at))
+            self._steps_s += now - self._token_at
+            while now - self._steps[0][0] > RATE_WINDOW_S:
+                self._steps_s -= self._steps.popleft()[1]
+            self.tokens_per_s = len(self._steps) / max(self._steps_s, SHORTEST_STEPS_S)
+        self._token_at = now
 
     def answered(self, job: Job, *, is_answer: bool) -> int:
         """Prompt tokens read for a job's session since its previous answer; an answer begins the count anew."""
