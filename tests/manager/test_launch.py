@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from botframework.manager.attach import last_words
 from botframework.manager.launch import (
     LOG_BYTES_PER_S,
     LOG_RECORD_BYTES,
@@ -114,6 +115,20 @@ async def test_a_process_is_started_drained_and_reaped(tmp_path: Path) -> None:
 
     assert status == 9
     assert process.tail == f"{tmp_path}\noh"
+
+
+async def test_who_asks_for_last_words_can_be_cancelled_at_their_very_moment(tmp_path: Path) -> None:
+    """A cancel in the same round of the loop as the process's end is not swallowed: a supervisor is let go of then."""
+    process = await launch((sys.executable, "-c", "import time; time.sleep(60)"), tmp_path, ())
+    asked: list[asyncio.Task[str]] = []
+    process.exited.add_done_callback(lambda _exited: asked[0].cancel())
+    asked.append(asyncio.create_task(last_words(process, None)))
+    await asyncio.sleep(0)  # It waits for the end now.
+
+    process.kill()
+    await asyncio.wait(asked, timeout=10)
+
+    assert asked[0].cancelled()
 
 
 async def test_a_crash_writes_no_core(tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ class Commands:
 
 async def _in_time(answer: Coroutine[Any, Any, Answer]) -> Answer:
     try:
-        return await asyncio.wait_for(answer, ANSWER_DEADLINE_S)
+        async with asyncio.timeout(ANSWER_DEADLINE_S):
+            return await answer
     except TimeoutError:
         raise ServerBusy("the worker does not answer", retryAfterMs=1000) from None

@@ -302,7 +302,8 @@ class DaemonProtocol(LanguageServerProtocol):
         message = {"jsonrpc": self.VERSION, "id": request_id, "method": method, "params": self._plain(params)}
         self._write(encode_json(message))
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await future
         finally:
             self._asked.pop(request_id, None)
 

@@ -127,7 +127,8 @@ class Pulse:
         """The heartbeat's content, now; the last known one if the worker does not answer."""
         router = await self._house.router_when_there()
         try:
-            self._last = await asyncio.wait_for(router.snapshot(), SNAPSHOT_DEADLINE_S)
+            async with asyncio.timeout(SNAPSHOT_DEADLINE_S):
+                self._last = await router.snapshot()
         except TimeoutError:
             if self._last is None:
                 raise BotframeworkError("the worker does not answer") from None
@@ -147,7 +148,8 @@ class Pulse:
                 logger.exception("no heartbeat")
             await asyncio.sleep(SHORTEST_PAUSE_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._house.settings.heartbeat_s - SHORTEST_PAUSE_S)
+                async with asyncio.timeout(self._house.settings.heartbeat_s - SHORTEST_PAUSE_S):
+                    await self._changed.wait()
 
     async def _beat(self) -> None:
         snapshot = await self.snapshot()

@@ -174,7 +174,8 @@ class Daemon:
         self._protocol.cancel_all()
         if self._house.router is not None:
             with contextlib.suppress(TimeoutError, BotframeworkError):
-                await asyncio.wait_for(self._house.router.stop(), ROUTER_STOP_S)
+                async with asyncio.timeout(ROUTER_STOP_S):
+                    await self._house.router.stop()
         await asyncio.sleep(0)  # Cancelled handlers give their answers in the loop's next round.
         pump.drain(DRAIN_S)
 

@@ -34,6 +34,7 @@ START_DEADLINE_S = 20.0
 LISTEN_DEADLINE_S = 2.0
 """From `Welcome` to the socket file, which a worker makes first."""
 _WORDS_CHARS = 500
+_LAST_WORDS_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +170,8 @@ async def _connect(place: Workplace) -> Attached | None:
     worker = WorkerLink()
     since = place.clock()
     try:
-        await asyncio.wait_for(link.connect(place.socket, worker.make), HELLO_DEADLINE_S)
+        async with asyncio.timeout(HELLO_DEADLINE_S):
+            await link.connect(place.socket, worker.make)
         welcome = await worker.shake_hands(place, HELLO_DEADLINE_S)
     except (FileNotFoundError, ConnectionError):
         return None  # nobody there, or somebody who was just leaving
@@ -296,9 +298,8 @@ async def last_words(process: WorkerProcess | None, flight: FlightRecord | None)
     said = flight.last_words.strip() if flight is not None else ""
     if process is None:
         return said[:_WORDS_CHARS] or "the worker ended"
-    with contextlib.suppress(TimeoutError):
-        # The connection's end is seen a moment before the process's.
-        await asyncio.wait_for(asyncio.shield(process.exited), 1.0)
+    # The connection's end is seen a moment before the process's.
+    await asyncio.wait({process.exited}, timeout=_LAST_WORDS_S)
     status = process.exited.result() if process.exited.done() else None
     lines = [line.strip() for line in process.tail.splitlines()[-20:] if line.strip()]
     said = said or (lines[-1] if lines else "")

@@ -74,7 +74,8 @@ class Gauges:
             self._stats = None
             return
         try:
-            self._stats = await asyncio.wait_for(supervisor.stats(), STATS_DEADLINE_S)
+            async with asyncio.timeout(STATS_DEADLINE_S):
+                self._stats = await supervisor.stats()
         except (TimeoutError, BotframeworkError) as error:
             _log.debug("no figures from the worker: %s", error)
 

@@ -25,6 +25,7 @@ START_MS = 60_000
 PATIENCE_MS = 20_000
 """For anything that happens in a window that runs."""
 HOVER_MS = 2_000
+PALETTE_MS = 3_000
 STATUS = '.statusbar-item[id="botframework.botframework.botframework.status"]'
 EDITOR = ".editor-instance .monaco-editor"
 
@@ -84,13 +85,24 @@ class Window:
         self.page.keyboard.press(key)
 
     def run(self, title: str) -> None:
-        """Run a command by its title in the palette."""
-        self.page.keyboard.press("F1")
-        box = self.page.locator(".quick-input-widget input.input")
-        expect(box).to_be_focused()
-        box.fill(f">{title}")
+        """Run a command by its title in the palette, once it is there.
+
+        A young window knows few commands, and an open palette does not learn of new ones.
+        """
+        deadline = time.monotonic() + PATIENCE_MS / 1_000
         row = self.page.locator(".quick-input-list .monaco-list-row").first
-        expect(row).to_contain_text(title.rpartition(": ")[2])
+        while True:
+            self.page.keyboard.press("F1")
+            box = self.page.locator(".quick-input-widget input.input")
+            expect(box).to_be_focused()
+            box.fill(f">{title}")
+            try:
+                expect(row).to_contain_text(title.rpartition(": ")[2], timeout=PALETTE_MS)
+                break
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+                self.page.keyboard.press("Escape")
         row.click()
 
     def save(self) -> None:
