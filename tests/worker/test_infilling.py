@@ -18,7 +18,7 @@ from botframework.worker.sessions import common_beginning
 from botframework.worker.window import Budget, Sizes, after_closers
 
 OWNER = (1, "file:///a.py")
-BUDGET = Budget(full=Sizes(800, 260), short=Sizes(90, 30), middle=512)
+BUDGET = Budget(full=Sizes(800, 260), short=Sizes(90, 30), middle=512, ahead=20)
 PRE, SUF, MID = 256, 257, 258
 INDEX = VocabularyIndex([bytes([number]) for number in range(256)] + [b""] * 3)
 
@@ -146,6 +146,38 @@ def test_a_long_middle_is_anchored_anew_in_a_pause() -> None:
     assert plan is not None
     assert plan.middle == ""
     assert plan.window.head.endswith(editor.before[-100:])
+
+
+def test_who_goes_from_place_to_place_has_no_window_read_at_each() -> None:
+    """A key earns some tokens of reading ahead; over a session no more is read, but for one window to begin with."""
+    prompts = make()
+    keys = read = larger = 0
+    for place in range(30):
+        editor = Editor(prompts, source(80, seed=place), source(80, seed=100 + place))
+        for _ in range(place % 12 + 1):
+            editor.type("x")
+            keys += 1
+            plan = editor.pause()
+            if plan is not None:
+                read += len(plan.prompt)
+                larger += 1
+                prompts.note_read_ahead(OWNER, len(plan.prompt))
+
+    assert BUDGET.full.total / 2 * larger <= read <= BUDGET.ahead * keys + BUDGET.full.total * 1.1
+    assert larger >= 4
+
+
+def test_who_stays_gets_the_larger_window() -> None:
+    """Where savings are spent, some keys at the new place earn half a window at least."""
+    prompts = make()
+    prompts.note_read_ahead(OWNER, BUDGET.full.total)
+    editor = Editor(prompts, source(80), source(80, seed=2))
+    keys = 0
+    while editor.type("x")[0].window.is_short:
+        keys += 1
+        editor.pause()
+
+    assert keys * BUDGET.ahead == pytest.approx(BUDGET.full.total / 2, abs=BUDGET.ahead)
 
 
 @given(

@@ -7,13 +7,14 @@ counts as free, and a person waits for the rest.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from botframework.worker import window as windows
+from botframework.worker.allowance import Allowance
 from botframework.worker.healing import held_back
 from botframework.worker.plaintext import cut_long_runs
 from botframework.worker.sessions import common_beginning
@@ -88,6 +89,8 @@ class Infilling:
         self._index = index
         self._tokenize = tokenize
         self._sessions: OrderedDict[Owner, FimSession] = OrderedDict()
+        self._allowances: defaultdict[int, Allowance] = defaultdict(Allowance)
+        """By connection."""
 
     def session(self, owner: Owner) -> FimSession:
         """A document's session, made when first asked for."""
@@ -109,6 +112,7 @@ class Infilling:
 
     def forget_connection(self, connection: int) -> None:
         """A connection is gone."""
+        self._allowances.pop(connection, None)
         for owner in [owner for owner in self._sessions if owner[0] == connection]:
             del self._sessions[owner]
 
@@ -126,11 +130,17 @@ class Infilling:
         """
         prefix, rest = _texts(request)
         if not owner[1]:
-            return self._fresh(self._full(prefix, rest, None), prefix, rest, heal=request.heal)
+            laid = self._lay(prefix, rest, self._budget().full, None)
+            return self._fresh(laid, prefix, rest, heal=request.heal)
         session = self.session(owner)
         if request.priority == "background":
             # A guess at what the file may become: nothing is laid around it, and nobody is told of it.
             return self._in_window(session.window, prefix, rest, "", heal=request.heal)
+        if session.request is None or (request.prefix, request.suffix) != (
+            session.request.prefix,
+            session.request.suffix,
+        ):
+            self._allowances[owner[0]].earn(self._budget())
         session.request = request
         before = session.plan.middle if session.plan is not None else ""
         plan = self._in_window(session.window, prefix, rest, before, heal=request.heal)
@@ -149,8 +159,11 @@ class Infilling:
             return None
         if not session.plan.window.is_short and session.plan.typed < min(REANCHOR_TOKENS, self._budget().middle):
             return None
+        allowed = self._allowances[owner[0]].window_tokens(self._budget())
+        if not allowed:
+            return None
         prefix, rest = _texts(session.request)
-        laid = self._full(prefix, rest, session.window)
+        laid = self._lay(prefix, rest, windows.split(allowed), session.window)
         if laid == session.window:
             return None
         plan = self._fresh(laid, prefix, rest, heal=session.request.heal)
@@ -173,6 +186,10 @@ class Infilling:
         session.window = plan.window
         session.reanchors += 1
         session.is_saved = False
+
+    def note_read_ahead(self, owner: Owner, tokens: int) -> None:
+        """So many tokens of a session's next window were read."""
+        self._allowances[owner[0]].spend(tokens)
 
     def _in_window(self, window: Window | None, prefix: str, rest: str, before: str, *, heal: bool) -> Plan | None:
         middle = window.middle(prefix, rest, before) if window is not None else None
@@ -197,9 +214,6 @@ class Infilling:
                     return plan
         laid = self._lay(prefix, rest, budget.short, None, is_short=True)
         return self._fresh(laid, prefix, rest, heal=heal)
-
-    def _full(self, prefix: str, rest: str, keep: Window | None) -> Window:
-        return self._lay(prefix, rest, self._budget().full, keep)
 
     def _lay(
         self, prefix: str, rest: str, sizes: windows.Sizes, keep: Window | None, *, is_short: bool = False

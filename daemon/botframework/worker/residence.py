@@ -141,6 +141,11 @@ class Residence:
         if self._infilling is not None:
             self._infilling.adopt(owner, plan)
 
+    def note_read_ahead(self, owner: Owner, tokens: int) -> None:
+        """So many tokens of a document's next window were read."""
+        if self._infilling is not None:
+            self._infilling.note_read_ahead(owner, tokens)
+
     def note_reading(self, owner: Owner, cached: int) -> None:
         """A document's prompt is about to be read, and so much of it need not be."""
         session = self._session(owner)

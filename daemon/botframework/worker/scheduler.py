@@ -295,6 +295,8 @@ class Scheduler:
             self._turns.got_nothing()
             return
         self._counters.read(job, len(chunk))
+        if isinstance(job, Reanchoring):
+            self._residence.note_read_ahead(job.serves, len(chunk))
         if job.plan is not None and len(sequence.tokens) in (job.plan.fixed - 1, len(job.prompt)):
             lane.pool.checkpoint(sequence)
         if is_last and job.suspended is not None:

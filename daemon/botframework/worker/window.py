@@ -34,6 +34,8 @@ SHORT_TARGET_S = 0.35
 """After a jump the prompt is so short that reading it takes no longer: half of what the best known plugin takes."""
 FULL_TARGET_S = 3.0
 """Reading a full window, which nobody waits for, may take so long."""
+AHEAD_S = 0.07
+"""A key earns so much time for reading windows that nobody waits for: on two slow cores about ten tokens."""
 SHORT_TOKENS = (96, 320)
 """Fewest and most tokens of a short window: below it a model sees no function, above it a jump is no faster."""
 FULL_TOKENS = (320, 1_536)
@@ -72,6 +74,8 @@ class Budget:
     full: Sizes
     short: Sizes
     middle: int
+    ahead: int
+    """What a key earns for reading windows that nobody waits for (`worker.allowance`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +151,15 @@ def budget(limit: int, prefill_tokens_per_s: float) -> Budget:
     room = int((limit - middle - limit // 8) / KEPT_START_SHARE)
     full = min(_clamp(prefill_tokens_per_s * FULL_TARGET_S, FULL_TOKENS), room)
     short = min(_clamp(prefill_tokens_per_s * SHORT_TARGET_S, SHORT_TOKENS), full)
-    return Budget(_split(full), _split(short), middle)
+    return Budget(split(full), split(short), middle, ahead=max(1, int(prefill_tokens_per_s * AHEAD_S)))
 
 
 def _clamp(wanted: float, limits: tuple[int, int]) -> int:
     return max(limits[0], min(int(wanted), limits[1]))
 
 
-def _split(total: int) -> Sizes:
+def split(total: int) -> Sizes:
+    """Give each part of a window its share."""
     return Sizes(total - total // SUFFIX_SHARE, total // SUFFIX_SHARE)
 
 
