@@ -107,9 +107,11 @@ async def test_typing_takes_at_most_a_small_micro_batch_from_a_chat(
         typing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await typing
+        counted = (await typist.stats()).chat_tokens_discarded
 
     discarded = trace.discarded(CHAT_CELLS)
     assert keys > 5
+    assert counted == sum(discarded)
     assert (beside.text, beside.finish_reason) == (alone.text, "length")
     assert trace.prompt_tokens(CHAT_CELLS) == beside.usage.prompt_tokens
     assert beside.usage.evaluated_tokens == beside.usage.prompt_tokens

@@ -547,6 +547,8 @@ export interface Snapshot {
   promptTokensRead: number;
   /** Since the worker's start: tokens that nobody waited for, such as prefetch. */
   backgroundTokensRead: number;
+  /** Since the worker's start: prompt tokens of chats that have to be read again because a completion came first. */
+  chatTokensDiscarded: number;
   /** Since the worker's start. */
   tokensGenerated: number;
   suggestionsShownToday: number;

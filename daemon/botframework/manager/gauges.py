@@ -99,5 +99,6 @@ def _with_stats(snapshot: Snapshot, stats: Stats) -> Snapshot:
         last_first_token_ms=stats.last_first_token_ms,
         prompt_tokens_read=stats.prompt_tokens_read,
         background_tokens_read=stats.background_tokens_read,
+        chat_tokens_discarded=stats.chat_tokens_discarded,
         tokens_generated=stats.tokens_generated,
     )

@@ -53,6 +53,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Since the worker's start, for all windows."""
     background_tokens_read: int = 0
     """Since the worker's start: tokens that nobody waited for, such as prefetch."""
+    chat_tokens_discarded: int = 0
+    """Since the worker's start: prompt tokens of chats that have to be read again because a completion came first."""
     tokens_generated: int = 0
     """Since the worker's start."""
     suggestions_shown_today: int = 0

@@ -423,6 +423,8 @@ class Stats(Message, frozen=True, tag="stats_now"):
     """Since the start, for requests of all clients."""
     background_tokens_read: int = 0
     """Since the start: re-anchoring and prefetch, whose tokens nobody waited for."""
+    chat_tokens_discarded: int = 0
+    """Since the start: prompt tokens of chats in micro-batches that a completion ended; they are read again."""
     tokens_generated: int = 0
     """Since the start."""
 

@@ -27,6 +27,7 @@ class Counters:
     def __init__(self) -> None:
         self.prompt_tokens_read = 0
         self.background_tokens_read = 0
+        self.chat_tokens_discarded = 0
         self.tokens_generated = 0
         self.last_first_token_ms: dict[int, float] = {}
         """By connection number."""
@@ -52,6 +53,7 @@ class Counters:
             n_threads=max((lane.governor.n_threads for lane in lanes), default=0),
             prompt_tokens_read=self.prompt_tokens_read,
             background_tokens_read=self.background_tokens_read,
+            chat_tokens_discarded=self.chat_tokens_discarded,
             tokens_generated=self.tokens_generated,
         )
 
@@ -64,6 +66,11 @@ class Counters:
         elif job.owner[1]:
             key = (job.owner, job.is_fim)
             self._since_answer[key] = self._since_answer.get(key, 0) + count
+
+    def discarded(self, job: Job, count: int) -> None:
+        """A micro-batch was ended before it was done: so many tokens of it have to be read again."""
+        if not job.is_fim and not job.cancelled:
+            self.chat_tokens_discarded += count
 
     def generated(self, job: Job) -> None:
         """A job got a token."""

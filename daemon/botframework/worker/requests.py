@@ -38,6 +38,7 @@ class Figures(msgspec.Struct, frozen=True):
     n_threads: int = 0
     prompt_tokens_read: int = 0
     background_tokens_read: int = 0
+    chat_tokens_discarded: int = 0
     tokens_generated: int = 0
 
 

@@ -292,6 +292,7 @@ class Scheduler:
         if not self._calls.read(job, lane, chunk, output=is_last):
             if job.is_fim and not job.yields:
                 self._pace.was_interrupted()
+            self._counters.discarded(job, start + len(chunk) - len(sequence.tokens))
             self._turns.got_nothing()
             return
         self._counters.read(job, len(chunk))
