@@ -16,6 +16,7 @@ import pytest
 from botframework import config
 from botframework.config import Layer, Settings, Source, merge
 from botframework.config.merge import MAX_PROBLEMS_PER_LAYER, tree
+from botframework.config.settings import MODEL_FILES
 from botframework.config.sources import MAX_FILE_BYTES
 from botframework.errors import ConfigError, ModelNotFound
 from botframework.manager.load import choose
@@ -150,7 +151,8 @@ def test_workspace_may_not_set(source: Source, name: str) -> None:
 def test_user_may_set_everything(source: Source) -> None:
     """The user's own sources reach every setting."""
     defaults = msgspec.to_builtins(Settings())
-    defaults["model"], defaults["models"]["folder"] = "/models/a.gguf", "/models"
+    defaults["model"] = "/models/a.gguf"
+    defaults["models"] = dict.fromkeys(("folder", "fim", "chat", "embed", "rerank"), "/models") | {"diskGib": 8.0}
     if source.name in {"ENVIRONMENT", "COMMAND_LINE"}:
         values: dict[str, Any] = {name: str(value_of(msgspec.convert(defaults, Settings), name)) for name in LEAVES}
         values = {name: "0" if text == "None" else text for name, text in values.items() if text}
@@ -214,8 +216,17 @@ def test_a_refused_model_is_not_replaced_by_another(value: object, message: str)
         choose(merged.settings)
 
 
+@pytest.mark.parametrize("name", sorted(MODEL_FILES - {"model"}))
+def test_a_refused_model_of_a_role_is_not_replaced_either(name: str) -> None:
+    """What was named stays named, and fails where it is loaded."""
+    merged = merge([Layer(Source.USER_FILE, {name: "/other.gguf"}), Layer(Source.COMMAND_LINE, {name: "here.gguf"})])
+
+    assert "absolute path" in merged.problems[0].message
+    assert value_of(merged.settings, name) == "here.gguf"
+
+
 EXTREMES = [math.nan, math.inf, -math.inf, -1, 2**31, 2**63, -(2**63), "", [], {}]
-LIMITED = [name for name in LEAVES if "Meta" in repr(tree()[0][name].type) and name != "model"]
+LIMITED = [name for name in LEAVES if "Meta" in repr(tree()[0][name].type) and name not in MODEL_FILES]
 WITHIN = [("chat.systemPrompt", ""), ("completion.minLogprob", -1)]
 
 

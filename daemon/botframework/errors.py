@@ -22,15 +22,23 @@
     │   ├── ModelRefused                   -33102
     │   ├── ModelCorrupt                   -33103
     │   ├── ModelDoesNotFit                -33104
-    │   └── ModelLoading                   -33105    yes
+    │   ├── ModelLoading                   -33105    yes
+    │   └── InsufficientMemory             -33106
     ├── WorkerError
     │   ├── WorkerCrashed                  -33200    yes
     │   ├── WorkerStartFailed              -33201    yes
     │   ├── WorkerUnavailable              -33202
     │   └── RequestQuarantined             -33203
-    └── WireError                          -33300
-        ├── FrameTooLarge                  -33301
-        └── VersionMismatch                -33302
+    ├── WireError                          -33300
+    │   ├── FrameTooLarge                  -33301
+    │   └── VersionMismatch                -33302
+    └── StoreError                         -33400
+        ├── DownloadFailed                 -33401    yes
+        ├── DigestMismatch                 -33402
+        ├── ModelGated                     -33403
+        ├── RemoteNotFound                 -33404
+        ├── DiskFull                       -33405
+        └── PullRefused                    -33406
 
 Codes from -32768 to -32000 are reserved by JSON-RPC and used only with the meaning that JSON-RPC 2.0 or the LSP gives
 them; our own start at -33000. ``retry`` means that the same request may succeed later without being changed.
@@ -177,6 +185,15 @@ class ModelLoading(ModelError):
     retryable = True
 
 
+class InsufficientMemory(ModelError):
+    """Other workers of this user hold the memory.
+
+    ``data`` has ``neededBytes``, ``availableBytes`` and ``holders``, a list of ``{model, pid, bytes, clients, idleS}``.
+    """
+
+    code = -33106
+
+
 class WorkerError(BotframeworkError):
     """Something about the worker process."""
 
@@ -225,6 +242,53 @@ class VersionMismatch(WireError):
     """Daemon and worker speak different protocol versions."""
 
     code = -33302
+
+
+class StoreError(BotframeworkError):
+    """Something about the folder of models or a download into it."""
+
+    code = -33400
+
+
+class DownloadFailed(StoreError):
+    """The network or the server failed, stalled or sent another number of bytes than it had announced.
+
+    ``data.url`` names the address without what could be secret in it. What has arrived is kept; a new attempt goes on
+    there.
+    """
+
+    code = -33401
+    retryable = True
+
+
+class DigestMismatch(StoreError):
+    """What arrived, or lies in the store, is not what was published. ``data.expected`` and ``data.found`` tell both."""
+
+    code = -33402
+
+
+class ModelGated(StoreError):
+    """The hub gives the file only to accounts that may have it; the message tells where to ask and to set the token."""
+
+    code = -33403
+
+
+class RemoteNotFound(StoreError):
+    """The hub has no such repository, revision or file; the message has the names that come near."""
+
+    code = -33404
+
+
+class DiskFull(StoreError):
+    """Not enough room. ``data.neededBytes``, ``data.freeBytes`` and ``data.folder`` say how much, and where."""
+
+    code = -33405
+
+
+class PullRefused(StoreError):
+    """The address, a redirect, a name or a size is one that we do not follow."""
+
+    code = -33406
 
 
 def _leaves(cls: type[BotframeworkError]) -> list[type[BotframeworkError]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import busy, cancel, decode, frames, ghost_paint, start
+from bench import busy, cancel, decode, frames, ghost_paint, pull, start
 from bench.keystrokes import accepting, beside_chat, restart, typing_session
 from bench.quality import comparison
 from bench.report import Report, markdown, show
@@ -35,6 +35,7 @@ BENCHES = {
     "i": restart.measure,
     "j": accepting.measure,
     "k": ghost_paint.measure,
+    "l": pull.measure,
     "q": comparison.measure,
 }
 
@@ -60,7 +61,7 @@ def pick_model(choice: str, console: Console) -> tuple[Path, str]:
 def main() -> int:
     """Measure and print; the exit code says nothing about promises, which depend on the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j k q; all if none")
+    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j k l q; all if none")
     parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
     parser.add_argument("--model", default="qwen", help="qwen (the default), embedded, or a GGUF file")
     parser.add_argument("--corpus", type=Path, help="(q): the embedded model's corpus, for its held-out files")
@@ -74,8 +75,8 @@ def main() -> int:
         os.environ["XDG_CACHE_HOME"] = f"{runtime}/cache"
         # Both servers of (a) start from bytecode, as installed programs do.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        # Only (q) asks a model that was trained; nothing is made for it.
-        model, name = pick_model("embedded" if chosen == ["q"] else options.model, console)
+        # (q) asks a model that was trained and (l) none; nothing is made for them.
+        model, name = pick_model("embedded" if set(chosen) <= {"l", "q"} else options.model, console)
         setting = Setting(model, name, options.quick, options.corpus, options.holes)
         console.print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}\n")
         reports: list[Report] = []

@@ -32,7 +32,7 @@ async def attached(model: Path) -> AsyncIterator[tuple[Supervisor, Loaded]]:
     await router.start()
     try:
         loaded = await asyncio.wait_for(ready, LOAD_DEADLINE_S)
-        supervisor = router._supervisor
+        supervisor = router.supervisor("fim")
         assert supervisor is not None
         yield supervisor, loaded
     finally:

@@ -35,7 +35,7 @@ def test_the_markdown_holds_every_row() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("letter", "abcdefghijkq")
+@pytest.mark.parametrize("letter", "abcdefghijklq")
 def test_each_bench_runs(letter: str) -> None:
     """On the embedded model, with few repetitions: a table comes out; promises are not judged here."""
     command = [sys.executable, "-m", "bench", letter, "--quick", "--model", "embedded"]

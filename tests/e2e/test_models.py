@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from botframework.manager.load import EMBEDDED_MODEL
+from support.house import gone
 from support.lsp_client import LspError
 from support.processes import family
 from support.real_daemon import GREEDY, HELLO, daemon, ready_daemon, start_chat, state, status, streaming
@@ -28,7 +29,7 @@ async def chat(client: LspClient) -> str:
 
 
 async def test_one_model_for_another(home: Path, models: Models) -> None:
-    """The new one answers, a stream of the old one ends with an error that says what to do, the old worker is gone."""
+    """The new one answers, a stream of the old one goes on until nobody wants it, and then its worker goes."""
     async with ready_daemon(home, models.tiny) as client:
         old = (await status(client))["workerPid"]
         running = await start_chat(client, "old")
@@ -38,11 +39,12 @@ async def test_one_model_for_another(home: Path, models: Models) -> None:
 
         assert (snapshot["state"], snapshot["modelPath"]) == ("ready", str(models.alphabet))
         assert "".join(sorted(await chat(client))).strip().startswith("abcdef")
-        with pytest.raises(LspError) as error:
-            await client.result(running)
-        assert (error.value.code, error.value.data["retryable"]) == (-33105, True)
         assert client.progress["w"][-1] == {"kind": "end"}
-        assert not psutil.pid_exists(old)
+        assert psutil.pid_exists(old)
+        await client.notify("$/cancelRequest", {"id": running})
+        with pytest.raises(LspError, match="cancelled"):
+            await client.result(running)
+        assert await gone(old, 10.0)
         ready = [
             m["params"]["model"]["path"] for m in client.messages if m.get("method") == "$/botframework/modelReady"
         ]
@@ -166,3 +168,16 @@ async def test_two_windows(home: Path, models: Models) -> None:
         assert (await status(one))["workerPid"] != shared
         await one.request("botframework/models/load", {"path": str(models.alphabet)})
         assert (await status(one))["workerPid"] == shared
+
+
+async def test_a_daemon_that_loads_nothing_before_it_is_asked(home: Path, models: Models) -> None:
+    """Ghost text is empty and wakes the model; a chat waits for it; the heartbeat says that it sleeps, by its name."""
+    async with daemon(home, models.alphabet, "--set", "worker.preload=false") as client:
+        await client.initialize()
+        await state(client, "sleeping")
+        before = await status(client)
+        assert (before["workerPid"], before["modelPath"]) == (0, str(models.alphabet))
+        assert [each["state"] for each in before["models"]] == ["sleeping", "sleeping"]
+
+        assert "".join(sorted(await chat(client))).strip().startswith("abcdef")
+        assert (await status(client))["state"] == "ready"

@@ -34,6 +34,7 @@ ANSWERS = {
     "a lonely fence": ("```", ""),
     "carriage returns": ("```\r\nx = 1\r\ny\r\n```\r\n", "x = 1\ny\n"),
     "thoughts": ("<think>\nWhat about\n```\nz\n```\n</think>\n\n```\nx = 1\n```", "x = 1\n"),
+    "second thoughts": ("<think>a</think>\n<think>b</think>\n```\nx = 1\n```", "x = 1\n"),
     "thoughts without an end": ("<think>\nWhat about\n```\nz\n```", ""),
     "a line separator inside": ("```\na\u2028```\nb\n```", "a\u2028```\nb\n"),
 }

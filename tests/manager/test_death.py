@@ -16,7 +16,7 @@ import pytest
 
 from botframework.errors import ModelCorrupt, ModelLoading, WorkerCrashed, WorkerUnavailable
 from botframework.manager import ledger
-from botframework.manager.supervisor import WorkerState
+from botframework.manager.state import WorkerState
 from support.chaos_worker import chaos
 from support.house import KEY, LoopLatency, ask, gone, reaped, soon
 

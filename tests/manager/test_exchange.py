@@ -12,65 +12,26 @@ from botframework.errors import (
     BotframeworkError,
     ConfigError,
     ModelCorrupt,
+    ModelDoesNotFit,
     ModelLoading,
     ModelNotConfigured,
     ModelNotFound,
     ModelRefused,
     WorkerUnavailable,
 )
-from botframework.manager import load
-from botframework.manager.router import Router
-from botframework.manager.supervisor import WorkerState
-from support.chaos_worker import chaos, spawns
+from botframework.manager import exchange, load
+from botframework.manager.state import WorkerState
+from support.chaos_worker import spawns
 from support.gguf_factory import tiny_llama
-from support.house import ask, gone, soon
+from support.house import ask, gone, none_left, soon
+from support.memory import PLENTY, has_memory, holds_one
+from support.watched_router import WatchedRouter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from botframework.wire.messages import Loaded
-
-
-class Watched:
-    """A router and what it called back."""
-
-    def __init__(self, settings: Settings, *arguments: str) -> None:
-        self.states: list[WorkerState] = []
-        self.fractions: list[float] = []
-        self.loads: list[Loaded] = []
-        self._changed = asyncio.Event()
-        self.router = Router(
-            settings,
-            on_change=self._change,
-            on_ready=self.loads.append,
-            on_progress=self.fractions.append,
-            command=chaos(*arguments),
-        )
-
-    def _change(self) -> None:
-        if self.router.state not in self.states[-1:]:
-            self.states.append(self.router.state)
-        self._changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a change after which a condition holds."""
-        async with asyncio.timeout(15):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def until_ready(self) -> Router:
-        """Start it and wait for its model."""
-        await self.router.start()
-        await self.until(lambda: self.router.state is WorkerState.READY)
-        return self.router
-
-    @property
-    def path(self) -> str:
-        """Of the model that answers."""
-        supervisor = self.router._supervisor
-        return supervisor.loaded.model.path if supervisor is not None and supervisor.loaded is not None else ""
+    from botframework.manager.router import Router
 
 
 @pytest.fixture
@@ -82,22 +43,22 @@ def models(tmp_path: Path) -> list[str]:
 @pytest.fixture
 async def watch(runtime_dir: Path, models: list[str]) -> AsyncIterator[Any]:
     """Make a router of the first model that is stopped at the end."""
-    made: list[Watched] = []
+    made: list[WatchedRouter] = []
 
-    def make(*arguments: str, **settings: Any) -> Watched:
-        made.append(Watched(Settings(**({"model": models[0]} | settings)), *arguments))
+    def make(*arguments: str, **settings: Any) -> WatchedRouter:
+        made.append(WatchedRouter(Settings(**({"model": models[0]} | settings)), *arguments))
         return made[-1]
 
     yield make
     await asyncio.gather(*(watched.router.stop() for watched in made))
-    for pid in spawns(runtime_dir):
-        assert await gone(pid, 2.0)
+    await none_left(runtime_dir)
 
 
 @pytest.fixture(params=["beside", "after"])
-def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, runtime_dir: Path) -> str:
     """Whether both models fit into memory together."""
-    monkeypatch.setattr(load, "fits_beside", lambda _: request.param == "beside")
+    has_memory(monkeypatch, (lambda: PLENTY) if request.param == "beside" else holds_one(runtime_dir))
+    monkeypatch.setattr(exchange, "CHANGE_OVER_PATIENCE_S", 0.2)
     return str(request.param)
 
 
@@ -136,18 +97,27 @@ async def test_the_old_model_serves_until_the_new_one_is_ready(watch: Any, model
     assert watched.path == models[1]
 
 
-@pytest.mark.usefixtures("memory")
-async def test_requests_in_flight_hear_of_the_exchange(watch: Any, models: list[str]) -> None:
-    """Each gets one clear error that says that asking again may help."""
+async def test_requests_in_flight_are_answered_or_hear_of_the_exchange(
+    watch: Any, models: list[str], memory: str
+) -> None:
+    """With memory for both the old model ends what it has begun; else each gets one error: asking again may help."""
     watched = watch()
     router = await watched.until_ready()
+    old = (await router.snapshot()).worker_pid
     running = [router.complete(ask("silent")) for _ in range(3)]
     await router.load_model(models[1])
 
+    assert watched.path == models[1]
     for generation in running:
-        with pytest.raises(ModelLoading, match="another model") as caught:
-            await generation.result()
-        assert caught.value.retryable
+        if memory == "beside":
+            assert not generation.has_ended
+            generation.cancel()
+            assert (await generation.result()).finish_reason == "cancelled"
+        else:
+            with pytest.raises(ModelLoading, match="another model") as caught:
+                await generation.result()
+            assert caught.value.retryable
+    assert await gone(old, 2.0)
 
 
 @pytest.mark.usefixtures("memory")
@@ -169,18 +139,16 @@ async def test_a_file_that_cannot_be_read_changes_nothing(watch: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("at_load", ["fail", "abort"])
-async def test_a_model_that_cannot_be_loaded(
-    watch: Any, models: list[str], memory: str, at_load: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_model_that_cannot_be_loaded(watch: Any, models: list[str], memory: str, at_load: str) -> None:
     """The error says why; the old model goes on serving, or comes back to it."""
     watched = watch()
     router = await watched.until_ready()
     running = router.complete(ask("silent"))
-    monkeypatch.setattr(router, "_command", chaos("--at-load", at_load))
+    watched.use("--at-load", at_load)
     exchange = asyncio.create_task(router.load_model(models[1]))
     # The old model's worker is a good one; so is the one that is started for it again.
     await soon(lambda: len(spawns_of(router)) == 2)
-    monkeypatch.setattr(router, "_command", chaos())
+    watched.use()
     with pytest.raises(ModelCorrupt, match="llama.cpp says no" if at_load == "fail" else "GGML_ASSERT"):
         await exchange
     await watched.until(lambda: router.state is WorkerState.READY)
@@ -201,15 +169,31 @@ def spawns_of(router: Router) -> list[int]:
     return spawns(runtime_dir())
 
 
+async def test_a_model_that_can_never_fit_changes_nothing(
+    watch: Any, models: list[str], monkeypatch: pytest.MonkeyPatch, runtime_dir: Path
+) -> None:
+    """The present model does not go for nothing; what it is asked meanwhile is answered."""
+    watched = watch()
+    router = await watched.until_ready()
+    running = router.complete(ask("tokens=5 step=20"))
+    has_memory(monkeypatch, lambda: 0, whole=1_000)
+    with pytest.raises(ModelDoesNotFit, match="smaller model"):
+        await router.load_model(models[1])
+
+    assert (await running.result()).finish_reason == "stop"
+    assert watched.states[-1] is WorkerState.READY
+    assert len(spawns(runtime_dir)) == 1
+
+
 @pytest.mark.usefixtures("memory")
 async def test_an_exchange_that_is_called_off(watch: Any, models: list[str], runtime_dir: Path) -> None:
     """The old model serves, and no worker of the new one is left."""
     watched = watch()
     router = await watched.until_ready()
-    router._command = chaos("--load-s", "60")
+    watched.use("--load-s", "60")
     exchange = asyncio.create_task(router.load_model(models[1]))
     await soon(lambda: watched.fractions == [0.5, 0.5])
-    router._command = chaos()
+    watched.use()
     exchange.cancel()
     with pytest.raises(asyncio.CancelledError):
         await exchange
@@ -224,10 +208,10 @@ async def test_the_newest_wish_wins(watch: Any, models: list[str]) -> None:
     """Who chooses another model while one is loading does not wait for the first."""
     watched = watch()
     router = await watched.until_ready()
-    router._command = chaos("--load-s", "60")
+    watched.use("--load-s", "60")
     first = asyncio.create_task(router.load_model(models[1]))
     await soon(lambda: watched.fractions == [0.5, 0.5])
-    router._command = chaos()
+    watched.use()
     await router.load_model(models[2])
 
     assert first.cancelled()
@@ -298,13 +282,12 @@ async def test_stopping_in_the_middle_of_an_exchange(watch: Any, models: list[st
     """Both workers are gone, and nothing is loaded any more."""
     watched = watch()
     router = await watched.until_ready()
-    router._command = chaos("--load-s", "60")
+    watched.use("--load-s", "60")
     exchange = asyncio.create_task(router.load_model(models[1]))
     await soon(lambda: watched.fractions == [0.5, 0.5])
     await router.stop()
 
-    for pid in spawns(runtime_dir):
-        assert await gone(pid, 2.0)
+    await none_left(runtime_dir)
     with pytest.raises((asyncio.CancelledError, BotframeworkError)):
         await exchange
     with pytest.raises(WorkerUnavailable):

@@ -12,16 +12,19 @@ import pytest
 import botframework
 from botframework.config import Engine, Settings
 from botframework.errors import ModelNotConfigured, ModelNotFound, ModelRefused
-from botframework.manager import load
-from botframework.manager.load import choose, decide_load, worker_key
+from botframework.manager import load, machine
+from botframework.manager.load import choose, decide_load, find_fit, model_path, whole_shape, worker_key
+from botframework.models.fit import demand, plan_contexts
 from botframework.models.gguf import read_header
 from botframework.models.hardware import Gpu, Hardware
+from botframework.models.shape import shape_of
 from support.gguf_factory import tiny_llama
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from botframework.models.gguf import GgufHeader
+    from botframework.wire.messages import LoadModel
 
 GIB = 1 << 30
 MACHINE = Hardware("a cpu", physical_cores=8, logical_cores=16, ram_total=32 * GIB, ram_available=16 * GIB, gpus=())
@@ -35,7 +38,7 @@ def header(tmp_path: Path) -> GgufHeader:
 
 def with_gpu(total: int | None) -> Hardware:
     """The machine with one GPU."""
-    return replace(MACHINE, gpus=(Gpu(0, "a gpu", total, 0, "1.0"),))
+    return replace(MACHINE, gpus=(Gpu(0, "nvidia", "a gpu", total, 0, "1.0", is_integrated=total is None),))
 
 
 def engine(**values: Any) -> Settings:
@@ -43,17 +46,22 @@ def engine(**values: Any) -> Settings:
     return Settings(engine=Engine(**values))
 
 
+def decided(settings: Settings, here: Hardware, header: GgufHeader) -> LoadModel:
+    """How a model is loaded on a machine."""
+    return decide_load(settings, here, header, find_fit(settings, here, whole_shape(header)))
+
+
 @pytest.mark.parametrize(("cores", "expected"), [(1, (1,)), (2, (1, 2)), (3, (2,)), (8, (7,)), (64, (63,))])
 def test_one_core_is_left_to_the_editor(header: GgufHeader, cores: int, expected: tuple[int, ...]) -> None:
     """Physical cores minus one; on two cores the worker measures."""
-    assert decide_load(Settings(), replace(MACHINE, physical_cores=cores), header).n_threads == expected
+    assert decided(Settings(), replace(MACHINE, physical_cores=cores), header).n_threads == expected
 
 
 def test_contexts_are_no_larger_than_the_model_can_use(header: GgufHeader) -> None:
     """Chat: what its sequences can fill; completion: the same, but never under 1,024 cells by itself."""
-    default = decide_load(Settings(), MACHINE, header)
-    few = decide_load(engine(n_seq_fim=1, n_seq_chat=1), MACHINE, header)
-    small = decide_load(engine(n_ctx_fim=256, n_ctx_chat=300), MACHINE, header)
+    default = decided(Settings(), MACHINE, header)
+    few = decided(engine(n_seq_fim=1, n_seq_chat=1), MACHINE, header)
+    small = decided(engine(n_ctx_fim=256, n_ctx_chat=300), MACHINE, header)
 
     assert header.n_ctx_train == 512
     assert (default.n_ctx_fim, default.n_ctx_chat) == (4_096, 2_048)
@@ -63,12 +71,67 @@ def test_contexts_are_no_larger_than_the_model_can_use(header: GgufHeader) -> No
 
 @pytest.mark.parametrize(
     ("machine", "layers"),
-    [(MACHINE, 0), (with_gpu(24 * GIB), 3), (with_gpu(256 << 20), 0), (with_gpu(None), 3)],
+    [(MACHINE, 0), (with_gpu(24 * GIB), 3), (with_gpu(GIB), 0), (with_gpu(None), 3)],
     ids=["no gpu", "large gpu", "too small", "shares the machine's memory"],
 )
-def test_all_layers_or_none_go_to_the_gpu(header: GgufHeader, machine: Hardware, layers: int) -> None:
-    """All of them and the output where weights, cache and buffers fit."""
-    assert decide_load(Settings(), machine, header).n_gpu_layers == layers
+def test_layers_go_to_the_gpu(header: GgufHeader, machine: Hardware, layers: int) -> None:
+    """All of them and the output where weights, cache and buffers fit beside what the screen needs."""
+    assert decided(Settings(), machine, header).n_gpu_layers == layers
+
+
+def test_a_model_that_does_not_fit_whole(tmp_path: Path) -> None:
+    """Its chat context shrinks first, then its layers on the GPU; what the user has set stays as it is."""
+    made = tiny_llama(tmp_path / "a.gguf", n_layers=32, d=256, n_heads=4, n_kv_heads=4, n_ctx_train=1 << 20)
+    header = read_header(made)
+    asked = {"n_ctx_chat": 32_768}
+    sizes = [demand(shape_of(header), plan_contexts(Engine(n_ctx_chat=n))).total for n in (4_096, 32_768)]
+    roomy, tight = (with_gpu(GIB + size) for size in ((sizes[0] + sizes[1]) // 2, sizes[0] // 2))
+
+    shortened = decided(engine(**asked), roomy, header)
+    shared = decided(engine(**asked), tight, header)
+    told = decided(engine(**asked, n_gpu_layers=33), tight, header)
+
+    assert shortened.n_gpu_layers == 33
+    assert 4_096 < shortened.n_ctx_chat < 32_768
+    assert 0 < shared.n_gpu_layers < 33
+    assert shared.n_ctx_chat == 4_096
+    assert (told.n_gpu_layers, told.n_ctx_chat) == (33, 32_768)
+
+
+def test_what_a_machine_does_not_allow_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded otherwise than asked has a sentence about it; a model that finds its place has none."""
+    path = tiny_llama(tmp_path / "a.gguf", n_layers=32, d=256, n_heads=4, n_kv_heads=4, n_ctx_train=1 << 20)
+    asked = Settings(model=str(path), engine=Engine(n_ctx_chat=32_768))
+    monkeypatch.setattr(machine, "present", lambda: MACHINE)
+    assert choose(asked).given_up == ""
+
+    needed, _ = choose(asked).bytes_by_place
+    monkeypatch.setattr(machine, "present", lambda: with_gpu(GIB + needed // 2))
+    shorter = choose(asked)
+    assert shorter.load.n_ctx_chat < 32_768
+    assert shorter.given_up == (
+        f"tiny-llama: The chat context has {shorter.load.n_ctx_chat:,} tokens instead of 32,768."
+    )
+
+    told = Settings(model=str(path), engine=Engine(n_ctx_chat=32_768, n_gpu_layers=8))
+    on_host, on_gpu = choose(told).bytes_by_place
+    assert min(on_host, on_gpu) > 0
+    assert "8 of 33 layers fit on the GPU" in choose(told).given_up
+
+    monkeypatch.setattr(machine, "present", lambda: MACHINE)
+    assert choose(told).bytes_by_place == (needed, 0), "there is no GPU, whatever the user says"
+
+
+def test_a_part_of_a_split_model_keeps_its_name(tmp_path: Path) -> None:
+    """In the cache of Hugging Face it is a link; by the target's name llama.cpp would not find the other parts."""
+    content = tmp_path / "blobs" / "0123"
+    content.parent.mkdir()
+    content.touch()
+    for name in ("m-00001-of-00002.gguf", "m.gguf"):
+        (tmp_path / name).symlink_to(content)
+
+    assert model_path(str(tmp_path / "m-00001-of-00002.gguf")) == tmp_path / "m-00001-of-00002.gguf"
+    assert model_path(str(tmp_path / "m.gguf")) == content
 
 
 def test_settings_come_before_our_own_judgement(header: GgufHeader) -> None:
@@ -86,7 +149,7 @@ def test_settings_come_before_our_own_judgement(header: GgufHeader) -> None:
         parked_mib=3,
     )
 
-    told = decide_load(settings, with_gpu(24 * GIB), header)
+    told = decided(settings, with_gpu(24 * GIB), header)
 
     assert (told.n_gpu_layers, told.n_threads, told.n_ubatch_fim, told.n_ubatch_chat) == (7, (3,), 32, 256)
     assert (told.flash_attn, told.kv_type, told.use_mmap, told.fim_order) == (True, "q8_0", False, "spm")
@@ -95,14 +158,14 @@ def test_settings_come_before_our_own_judgement(header: GgufHeader) -> None:
 
 def test_free_memory_has_no_say(header: GgufHeader) -> None:
     """The second window must decide as the first did, though the first has filled the GPU."""
-    full = replace(MACHINE, ram_available=1, gpus=(Gpu(0, "a gpu", 24 * GIB, 24 * GIB, "1.0"),))
+    full = replace(MACHINE, ram_available=1, gpus=(Gpu(0, "nvidia", "a gpu", 24 * GIB, 24 * GIB, "1.0"),))
 
-    assert decide_load(Settings(), full, header) == decide_load(Settings(), with_gpu(24 * GIB), header)
+    assert decided(Settings(), full, header) == decided(Settings(), with_gpu(24 * GIB), header)
 
 
 def test_every_difference_makes_another_key(header: GgufHeader, monkeypatch: pytest.MonkeyPatch) -> None:
     """File identity, each load parameter, llama.cpp's build and the package's version are all part of the key."""
-    told = decide_load(Settings(), MACHINE, header)
+    told = decided(Settings(), MACHINE, header)
     status = os.stat(header.path)  # noqa: PTH116 - the value is built upon below
     changed = {
         "path": "other",

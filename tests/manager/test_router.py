@@ -20,20 +20,19 @@ from botframework.errors import (
     ModelRefused,
     WorkerUnavailable,
 )
-from botframework.manager.router import Router
-from botframework.manager.supervisor import WorkerState
+from botframework.manager.state import WorkerState
 from botframework.models import hardware
 from botframework.process import rss_bytes
 from botframework.wire.messages import ChatMessage, ChatRequest
 from support.chaos_worker import chaos, spawns
 from support.gguf_factory import tiny_llama
 from support.house import ask, gone
+from support.watched_router import WatchedRouter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from botframework.wire.messages import Loaded
 
 DAEMON = """
 import asyncio, sys
@@ -54,35 +53,6 @@ asyncio.run(main())
 """A daemon without an editor."""
 
 
-class Watched:
-    """A router with what it called back."""
-
-    def __init__(self, settings: Settings, *arguments: str) -> None:
-        self.changes = 0
-        self.fractions: list[float] = []
-        self.loads: list[Loaded] = []
-        self._changed = asyncio.Event()
-        self.router = Router(
-            settings,
-            on_change=self._change,
-            on_ready=self.loads.append,
-            on_progress=self.fractions.append,
-            command=chaos(*arguments),
-        )
-
-    def _change(self) -> None:
-        self.changes += 1
-        self._changed.set()
-
-    async def until(self, state: WorkerState) -> Router:
-        """Wait for a state."""
-        async with asyncio.timeout(15):
-            while self.router.state is not state:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.router
-
-
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A model file that the header check lets pass."""
@@ -92,10 +62,10 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 async def watch(runtime_dir: Path) -> AsyncIterator[Any]:
     """Make routers that are stopped at the end."""
-    made: list[Watched] = []
+    made: list[WatchedRouter] = []
 
-    def make(model: Path | str, *arguments: str) -> Watched:
-        made.append(Watched(Settings(model=str(model)), *arguments))
+    def make(model: Path | str, *arguments: str) -> WatchedRouter:
+        made.append(WatchedRouter(Settings(model=str(model)), *arguments))
         return made[-1]
 
     yield make
@@ -108,7 +78,7 @@ async def test_the_configured_model_answers(watch: Any, model: Path) -> None:
     """Completion and chat go to its worker; the callbacks tell of the way there, once per load."""
     watched = watch(model)
     await watched.router.start()
-    router = await watched.until(WorkerState.READY)
+    router = await watched.until_state(WorkerState.READY)
 
     completed = await router.complete(ask("tokens=2")).result()
     chatted = router.chat(ChatRequest(id=0, messages=(ChatMessage(role="user", content="tokens=3"),)))
@@ -127,7 +97,7 @@ async def test_before_the_model_is_ready_requests_may_be_retried(watch: Any, mod
 
     with pytest.raises(ModelLoading) as caught:
         watched.router.complete(ask(""))
-    router = await watched.until(WorkerState.LOADING)
+    router = await watched.until_state(WorkerState.LOADING)
     with pytest.raises(ModelLoading):
         router.complete(ask(""))
     await router.stop()
@@ -142,7 +112,7 @@ async def test_a_model_without_fim_tokens_only_chats(watch: Any, model: Path) ->
     """`ModelCannotInfill` names the model; chat is served."""
     watched = watch(model, "--no-infill")
     await watched.router.start()
-    router = await watched.until(WorkerState.READY)
+    router = await watched.until_state(WorkerState.READY)
 
     with pytest.raises(ModelCannotInfill, match="chaos"):
         router.complete(ask(""))
@@ -159,7 +129,7 @@ async def test_a_bad_file_is_an_error_state_and_no_process(watch: Any, model: Pa
 
     for watched, kind in ((missing, ModelNotFound), (cut, ModelRefused)):
         await watched.router.start()
-        router = await watched.until(WorkerState.ERROR)
+        router = await watched.until_state(WorkerState.ERROR)
         with pytest.raises(kind, match=r"\.gguf"):
             router.complete(ask(""))
         snapshot = await router.snapshot()
@@ -173,11 +143,11 @@ async def test_restart_looks_at_the_file_again(watch: Any, model: Path) -> None:
     path = model.with_name("later.gguf")
     watched = watch(path)
     await watched.router.start()
-    router = await watched.until(WorkerState.ERROR)
+    router = await watched.until_state(WorkerState.ERROR)
 
     shutil.copy(model, path)
     await router.restart()
-    await watched.until(WorkerState.READY)
+    await watched.until_state(WorkerState.READY)
 
     assert (await router.complete(ask("")).result()).finish_reason == "stop"
 
@@ -186,10 +156,10 @@ async def test_restarts_at_the_same_time_are_one_after_the_other(watch: Any, mod
     """No worker is started twice, and the last word is a model that is ready."""
     watched = watch(model)
     await watched.router.start()
-    router = await watched.until(WorkerState.READY)
+    router = await watched.until_state(WorkerState.READY)
 
     await asyncio.gather(*(router.restart() for _ in range(3)))
-    await watched.until(WorkerState.READY)
+    await watched.until_state(WorkerState.READY)
 
     assert (await router.complete(ask("")).result()).finish_reason == "stop"
     snapshot = await router.snapshot()
@@ -201,7 +171,7 @@ async def test_a_model_that_kills_its_worker_is_shown_as_corrupt(watch: Any, mod
     """The heartbeat names the file and carries llama.cpp's words."""
     watched = watch(model, "--at-load", "abort")
     await watched.router.start()
-    router = await watched.until(WorkerState.ERROR)
+    router = await watched.until_state(WorkerState.ERROR)
 
     snapshot = await router.snapshot()
 
@@ -216,7 +186,7 @@ async def test_the_snapshot_says_how_everything_is(watch: Any, model: Path, runt
     """Machine, daemon, worker and model in one value."""
     watched = watch(model)
     await watched.router.start()
-    router = await watched.until(WorkerState.READY)
+    router = await watched.until_state(WorkerState.READY)
 
     snapshot = await router.snapshot()
 
@@ -228,14 +198,51 @@ async def test_the_snapshot_says_how_everything_is(watch: Any, model: Path, runt
     assert 0 < snapshot.ram_used < snapshot.ram_total == hardware.sample().ram_total
     assert abs(snapshot.daemon_rss - rss_bytes()) < 64 << 20
     assert (snapshot.worker_rss, snapshot.kv_cells, snapshot.clients) == (1_000_000, 2_048, 1)
+    assert [(each.role, each.path, each.state, each.load_percent) for each in snapshot.models] == [
+        ("fim", str(model), "ready", 100),
+        ("chat", str(model), "ready", 100),
+    ]
+    assert snapshot.kv_bytes is not None
+    assert snapshot.kv_bytes > 0
+    assert (snapshot.downloads, snapshot.notice) == ((), "")
     assert snapshot.log_file.endswith("botframework.log")
+
+
+async def test_the_snapshot_shows_every_device_and_the_battery(
+    watch: Any, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole card and our own share of it, for the worker's process; the sums of all cards; the battery."""
+    asked = []
+
+    def sample(pids: tuple[int, ...] = ()) -> hardware.MemorySample:
+        asked.append(pids)
+        cards = (
+            hardware.DeviceMemory(0, "Large", "gpu", 24 << 30, 10 << 30, 4 << 30),
+            hardware.DeviceMemory(1, "Small", "gpu", 8 << 30, 1 << 30, None),
+        )
+        return hardware.MemorySample(64 << 30, 32 << 30, cards, hardware.Battery(percent=70, plugged=False))
+
+    watched = watch(model)
+    await watched.router.start()
+    router = await watched.until_state(WorkerState.READY)
+    monkeypatch.setattr(hardware, "sample", sample)
+    snapshot = await router.snapshot()
+
+    assert asked == [(snapshot.worker_pid,)]
+    assert [(each.name, each.vram_total, each.vram_used, each.own_bytes) for each in snapshot.devices] == [
+        ("Large", 24 << 30, 10 << 30, 4 << 30),
+        ("Small", 8 << 30, 1 << 30, None),
+    ]
+    assert (snapshot.vram_total, snapshot.vram_used) == (32 << 30, 11 << 30)
+    assert snapshot.battery is not None
+    assert (snapshot.battery.percent, snapshot.battery.plugged) == (70, False)
 
 
 async def test_a_worker_that_does_not_answer_delays_no_heartbeat(watch: Any, model: Path, runtime_dir: Path) -> None:
     """The last figures are told after 250 ms."""
     watched = watch(model)
     await watched.router.start()
-    router = await watched.until(WorkerState.READY)
+    router = await watched.until_state(WorkerState.READY)
     before = await router.snapshot()
     pid = spawns(runtime_dir)[0]
     os.kill(pid, signal.SIGSTOP)
@@ -266,7 +273,7 @@ async def test_the_starter_is_killed_and_the_others_go_on(watch: Any, model: Pat
     starter = await daemon(model)
     watched = watch(model)
     await watched.router.start()
-    router = await watched.until(WorkerState.READY)
+    router = await watched.until_state(WorkerState.READY)
     answer = router.complete(ask("tokens=60 step=5"))
     async for _ in answer:
         break

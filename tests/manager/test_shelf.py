@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from botframework import config
 from botframework.config import Engine, Models, Settings
 from botframework.manager import shelf
-from botframework.manager.load import EMBEDDED_MODEL, memory_bytes
-from botframework.manager.shelf import RAM_SHARE, Shelf, fits, look
+from botframework.manager.load import EMBEDDED_MODEL
+from botframework.manager.shelf import Shelf, fits, look
 from botframework.models import gguf
+from botframework.models.fit import RAM_SHARE, demand, plan_contexts
 from botframework.models.hardware import Gpu, Hardware
+from botframework.models.shape import shape_of
 from support.gguf_factory import ValueType, tiny_llama, tiny_llama_file
 
 if TYPE_CHECKING:
@@ -22,14 +24,22 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 
 
+@pytest.fixture(autouse=True)
+def no_other_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A home without the models of Ollama and others that whoever runs the tests may have."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("XDG_CACHE_HOME", "OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE", "LLAMA_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def listed(settings: Settings, loaded: str = "") -> dict[str, Any]:
     """The entries by their paths, in their order."""
-    return {entry.path: entry for entry in Shelf(settings).list(loaded).models}
+    return {entry.path: entry for entry in Shelf(settings).list([loaded] if loaded else []).models}
 
 
 def machine(ram: int, *vram: int) -> Hardware:
     """A machine with so much memory and such GPUs."""
-    gpus = tuple(Gpu(number, "gpu", total, 0, "1") for number, total in enumerate(vram))
+    gpus = tuple(Gpu(number, "nvidia", "gpu", total, 0, "1") for number, total in enumerate(vram))
     return Hardware(cpu="cpu", physical_cores=4, logical_cores=8, ram_total=ram, ram_available=ram, gpus=gpus)
 
 
@@ -109,7 +119,7 @@ def test_a_header_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """As long as the file stays the same; a changed file is read again."""
     path = tiny_llama(tmp_path / "a.gguf")
     made = Shelf(Settings(models=Models(folder=str(tmp_path))))
-    made.list("")
+    made.list(())
     reads: list[Path] = []
     real = gguf.read_header
 
@@ -118,12 +128,30 @@ def test_a_header_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return real(path)
 
     monkeypatch.setattr(gguf, "read_header", read_header)
-    made.list("")
+    made.list(())
     assert reads == []
 
     path.write_bytes(path.read_bytes() + b"\0")
-    made.list("")
+    made.list(())
     assert reads == [path]
+
+
+def test_the_machine_is_looked_at_once_for_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for every file, and not at all if every file is known already."""
+    for name in ("a", "b", "c"):
+        tiny_llama(tmp_path / f"{name}.gguf")
+    looks: list[Hardware] = []
+
+    def present() -> Hardware:
+        looks.append(machine(16 * GIB))
+        return looks[-1]
+
+    monkeypatch.setattr("botframework.manager.machine.present", present)
+    made = Shelf(Settings(models=Models(folder=str(tmp_path))))
+
+    assert [entry.fits for entry in made.list(()).models] == [True] * 4
+    made.list(())
+    assert len(looks) == 1
 
 
 def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -134,22 +162,39 @@ def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_what_fits(tmp_path: Path) -> None:
-    """Into a GPU's memory or the machine's, with the contexts of the settings; nobody knows of a split one."""
-    header = gguf.read_header(tiny_llama(tmp_path / "a.gguf", n_ctx_train=1 << 20))
+    """Into a GPU's memory or the machine's, with the contexts of the settings, judged by the whole of it."""
+    header = gguf.read_header(tiny_llama(tmp_path / "a.gguf", n_layers=64, n_ctx_train=1 << 20))
     wide = Settings(engine=Engine(n_ctx_chat=1 << 20))
-    split = msgspec.json.decode(b'{"split.count": 2}')
+    needed = demand(shape_of(header), plan_contexts(Engine())).total
 
     assert fits(Settings(), machine(8 * GIB), header) is True
-    assert fits(Settings(), machine(GIB // 2), header) is False
-    assert fits(Settings(), machine(GIB // 2, 8 * GIB), header) is True
-    enough = int(memory_bytes(header, 4_096 + 8_192, "f16") / RAM_SHARE) + 1
-    assert fits(Settings(), machine(enough), header) is True
-    assert fits(wide, machine(enough), header) is False
-    assert fits(Settings(), machine(8 * GIB), type(header)(**{**_fields(header), "metadata": split})) is None
+    assert fits(Settings(), machine(needed), header) is False
+    assert fits(Settings(), machine(needed, 8 * GIB), header) is True
+    assert fits(Settings(), machine(2 * needed + 2), header) is True
+    assert fits(wide, machine(2 * needed + 2), header) is True, "with a smaller context"
+    assert 10 * GIB * RAM_SHARE == 8 * GIB
 
 
-def _fields(header: gguf.GgufHeader) -> dict[str, Any]:
-    return {name: getattr(header, name) for name in header.__slots__}
+def test_what_fits_of_a_split_model(tmp_path: Path) -> None:
+    """The weights of all its files count; without one of them it cannot be loaded, and the list says so."""
+    split = {"split.count": (ValueType.UINT16, 2), "split.no": (ValueType.UINT16, 0)}
+    first = tiny_llama(tmp_path / "m-00001-of-00002.gguf", metadata=split)
+    second = tmp_path / "m-00002-of-00002.gguf"
+    header = gguf.read_header(first)
+    settings = Settings(models=Models(folder=str(tmp_path)))
+
+    entry = listed(settings)[str(first)]
+    assert (entry.fits, entry.problem.kind) == (None, "ModelNotFound")
+    assert second.name in entry.problem.message
+
+    second.touch()
+    assert fits(Settings(), machine(8 * GIB), header) is True
+    os.truncate(second, 16 * GIB)
+    assert fits(Settings(), machine(8 * GIB), header) is False
+    assert fits(Settings(), machine(64 * GIB), header) is True
+
+    renamed = gguf.read_header(first.rename(tmp_path / "first.gguf"))
+    assert fits(Settings(), machine(64 * GIB), renamed) is None
 
 
 @pytest.mark.parametrize("marks", [(), ("<PRE>", "<SUF>"), ("<PRE>", "<SUF>", "<MID>")])

@@ -14,7 +14,7 @@ import pytest
 from botframework import config
 from botframework.config import Sessions, Settings
 from botframework.manager.router import Router
-from botframework.manager.supervisor import WorkerState
+from botframework.manager.state import WorkerState
 from support.chaos_worker import chaos, hellos, spawns
 from support.gguf_factory import tiny_llama
 from support.house import ask, gone, soon
@@ -163,10 +163,11 @@ async def test_clear_works_although_the_worker_dies(window: Any) -> None:
     router = await made.open()
     folder = Path(made.told()[0][1])
     (folder / "old").write_bytes(b"x")
-    os.kill(router._supervisor.worker_pid, signal.SIGSTOP)
+    pid = router.supervisor("fim").worker_pid
+    os.kill(pid, signal.SIGSTOP)
     clearing = asyncio.ensure_future(router.clear_sessions())
     await asyncio.sleep(0)
-    os.kill(router._supervisor.worker_pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
 
     assert await clearing == ()
     assert not (folder / "old").exists()

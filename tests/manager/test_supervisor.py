@@ -22,7 +22,8 @@ from botframework.errors import (
 )
 from botframework.manager import attach, generation, ledger
 from botframework.manager.dispatch import MAX_IN_FLIGHT
-from botframework.manager.supervisor import STOP_PATIENCE_S, WorkerState
+from botframework.manager.state import WorkerState
+from botframework.manager.supervisor import STOP_PATIENCE_S
 from botframework.wire.flight import fingerprint
 from botframework.wire.link import MAX_FRAME
 from support.house import KEY, ask, gone, soon

@@ -12,7 +12,7 @@ import pytest
 
 from botframework.errors import RequestQuarantined, WorkerCrashed
 from botframework.manager import ledger
-from botframework.manager.supervisor import WorkerState
+from botframework.manager.state import WorkerState
 from support.house import ask
 
 if TYPE_CHECKING:

@@ -32,6 +32,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from botframework import __version__
 from botframework.wire import link
 from botframework.wire.flight import FlightWriter
@@ -42,17 +44,21 @@ from botframework.wire.messages import (
     ClearSessions,
     CloseSession,
     Done,
+    Drain,
+    DrainAnswer,
     FimRequest,
     FinishReason,
     GetStats,
     Hello,
     Inspect,
     Inspection,
+    LeaveAsked,
     ListSessions,
     Loaded,
     LoadFailed,
     LoadModel,
     LoadProgress,
+    Measured,
     Message,
     ModelInfo,
     SessionInfo,
@@ -66,6 +72,8 @@ from botframework.wire.messages import (
 )
 
 OTHER_VERSION = "0.0.1-other"
+RSS_BYTES = 1_000_000
+"""What it says that it holds."""
 
 
 def chaos(*arguments: str) -> tuple[str, ...]:
@@ -152,6 +160,7 @@ class Client:
 
     def __init__(self, worker: ChaosWorker) -> None:
         self.worker = worker
+        self.observes = False
         self.connection: link.Connection[ToWorker] = link.Connection(link.FrameDecoder(ToWorker), self.take, self.lost)
         worker.clients.append(self)
 
@@ -180,7 +189,9 @@ class ChaosWorker:
         self.loading = False
         self.jobs: list[Job] = []
         self.work = asyncio.Event()
+        self.path = ""
         self.loaded: Loaded | None = None
+        self.used_at = time.monotonic()
         self.sessions: dict[tuple[Client, str], int] = {}
 
     async def run(self) -> None:
@@ -215,15 +226,16 @@ class ChaosWorker:
                 if job.is_finished:
                     job.end("stop")
                     self.jobs.remove(job)
+                    self.used_at = time.monotonic()
             await asyncio.sleep(0)
 
     def take(self, client: Client, message: Message) -> None:
         """One message of one client."""
         match message:
             case Hello():
-                with (self.folder / "hellos").open("a") as file:
-                    file.write(f"{message.snapshot_bytes} {message.snapshot_dir}\n")
-                self.welcome(client)
+                self.greet(client, message)
+            case Drain():
+                self.drain(client, message)
             case LoadModel():
                 self.load(message)
             case FimRequest() | ChatRequest():
@@ -242,6 +254,28 @@ class ChaosWorker:
                 client.connection.send(Inspection(id=message.id, found=found, prompt="[PRE]" if found else ""))
             case _:
                 pass
+
+    def greet(self, client: Client, hello: Hello) -> None:
+        """Take a hello, and note that of a client."""
+        client.observes = hello.observes
+        if not hello.observes:
+            with (self.folder / "hellos").open("a") as file:
+                file.write(f"{hello.snapshot_bytes} {hello.snapshot_dir}\n")
+        self.welcome(client)
+
+    @property
+    def idle_s(self) -> float:
+        """Since the last answer."""
+        return 0.0 if self.jobs or self.loaded is None else time.monotonic() - self.used_at
+
+    def drain(self, client: Client, message: Drain) -> None:
+        """Ask the clients to leave, if nothing was asked for a while."""
+        is_agreed = self.loaded is not None and not self.jobs and self.idle_s >= message.idle_s
+        client.connection.send(DrainAnswer(id=message.id, is_agreed=is_agreed))
+        if is_agreed:
+            for each in self.clients:
+                if not each.observes:
+                    each.connection.send(LeaveAsked(idle_s=message.idle_s))
 
     def forget(self, client: Client, message: ListSessions | CloseSession | ClearSessions) -> None:
         """Forget none, one or all sessions of a client."""
@@ -280,6 +314,7 @@ class ChaosWorker:
 
     def load(self, message: LoadModel) -> None:
         """Pretend to load, once for all clients."""
+        self.path = message.path
         if self.loaded is not None:
             self.tell(self.loaded)
         elif not self.loading:
@@ -308,6 +343,11 @@ class ChaosWorker:
                 die(how)
             case _:
                 pass
+        if message.n_ctx_chat > self.options.most_ctx:
+            self.tell(LoadFailed(kind="ModelDoesNotFit", message="failed to allocate the KV cache"))
+            asyncio.get_running_loop().call_later(0.05, os._exit, 0)
+            return
+        self.used_at = time.monotonic()
         self.flight.set_phase("serving")
         self.loaded = Loaded(
             model=ModelInfo(
@@ -346,7 +386,7 @@ class ChaosWorker:
         """Say something plausible."""
         return Stats(
             id=number,
-            rss_bytes=1_000_000,
+            rss_bytes=RSS_BYTES,
             kv_tokens=1,
             kv_cells=2_048,
             queued=0,
@@ -354,23 +394,37 @@ class ChaosWorker:
             tokens_per_s=1.0,
             last_first_token_ms=1.0,
             n_threads=1,
-            clients=len(self.clients),
+            clients=sum(not client.observes for client in self.clients),
+            model_path=self.path,
+            is_loading=self.loaded is None,
+            file_bytes=self.options.file_bytes,
+            idle_s=self.idle_s,
         )
 
     def leave(self, client: Client) -> None:
         """Forget a client; with the last one goes the worker."""
         self.clients.remove(client)
         self.jobs = [job for job in self.jobs if job.client is not client]
-        if not self.clients:
+        if all(each.observes for each in self.clients):
             self.flight.set_phase("stopping")
             os._exit(0)
+
+
+def measure(weights_bytes: int) -> None:
+    """Say what a load would take, as ``botframework worker --measure`` does."""
+    sys.stdin.readline()
+    sys.stdout.buffer.write(msgspec.json.encode(Measured(weights_bytes=weights_bytes)))
 
 
 def main() -> None:
     """Start."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--runtime", required=True)
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--weights", type=int, default=1 << 30, help="what --measure says")
+    parser.add_argument("--file-bytes", type=int, default=0, help="of the model's file, as it says")
+    parser.add_argument("--most-ctx", type=int, default=1 << 30, help="with a larger chat context no load succeeds")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--runtime", default="")
     parser.add_argument("--fd", type=int)
     parser.add_argument("--at-spawn", choices=["exit", "segv", "hang", "flood"])
     parser.add_argument("--at-hello", choices=["version", "garbage", "silent"])
@@ -378,6 +432,9 @@ def main() -> None:
     parser.add_argument("--load-s", type=float, default=0.0)
     parser.add_argument("--no-infill", action="store_true")
     options = parser.parse_args()
+    if options.measure:
+        measure(options.weights)
+        return
     with (Path(options.runtime) / "spawns").open("a") as file:
         file.write(f"{os.getpid()}\n")
     match options.at_spawn:

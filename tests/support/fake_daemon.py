@@ -11,7 +11,8 @@ words in the request itself (the last chat message, or the text before the curso
     fits=900        raise ContextOverflow, as the worker does, if all messages have more characters than that together
 
 and for the whole process by the environment variable ``FAKE_ROUTER``, a JSON object: ``load_ms``, ``exchange_ms`` (of
-another model), ``thoughts`` (answers begin with them), ``state``, ``noise`` (print in every way there is),
+another model), ``pull_ms``, ``name`` (of the model), ``answers`` (to requests that hold a text), ``thoughts`` (answers
+begin with them), ``state``, ``noise`` (print in every way there is),
 ``stick_in_shutdown``, ``stop_s`` and ``journal``, the path of a file to which what the router saw is written, one JSON
 object a line with the time of `time.monotonic`.
 """
@@ -39,11 +40,14 @@ from botframework.wire.messages import Device, Done, FimRequest, Inspection, Loa
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from botframework.manager.advice import Advice
+    from botframework.manager.entry import ModelEntry
     from botframework.manager.status import Snapshot
     from botframework.wire.messages import ChatRequest, FinishReason, SessionInfo
 
 OPTIONS: dict[str, Any] = json.loads(os.environ.get("FAKE_ROUTER", "{}"))
 _WORD = re.compile(r"(\w+)=(\S+)")
+GIB = 1 << 30
 
 
 def note(**what: Any) -> None:
@@ -153,7 +157,7 @@ class FakeRouter:
         self.flowing = asyncio.Event()
         self.flowing.set()
         self._on_change, self._on_ready, self._on_progress = on_change, on_ready, on_progress
-        self._snapshot = Snapshot(state=OPTIONS.get("state", "starting"), model_name="fake")
+        self._snapshot = Snapshot(state=OPTIONS.get("state", "starting"), model_name=OPTIONS.get("name", "fake"))
         self._sessions: dict[str, SessionInfo] = {}
         self._generations: weakref.WeakSet[FakeGeneration] = weakref.WeakSet()
         if OPTIONS.get("noise"):
@@ -211,6 +215,9 @@ class FakeRouter:
         if self._snapshot.state != "ready":
             raise errors.ModelLoading("the model is loading", fraction=0.5)
         words = dict(_WORD.findall(text))
+        for asked, answer in OPTIONS.get("answers", {}).items():
+            if asked in text:
+                words = {"text": answer, "piece": "4", "pause_ms": "5"}
         if "fail" in words:
             raise getattr(errors, words["fail"])("as asked")
         note(event="request", request=msgspec.to_builtins(request) if len(text) < 10_000 else None)
@@ -264,9 +271,9 @@ class FakeRouter:
 
         return Listing((), "/models", has_more=False)
 
-    async def load_model(self, path: str) -> None:
+    async def load_model(self, path: str, roles: tuple[str, ...] = ()) -> None:
         """Load as at the start; what has ``missing`` in its path is."""
-        note(event="load", path=path)
+        note(event="load", path=path, roles=roles)
         for step in range(10):
             self._on_progress(step / 10)
             await asyncio.sleep(OPTIONS.get("exchange_ms", 0) / 10_000)
@@ -278,6 +285,38 @@ class FakeRouter:
     async def unload_model(self) -> None:
         """Be without a model."""
         self._set(state="stopped", model_name="", model_path="")
+
+    async def wake(self, role: str) -> None:
+        """Load what sleeps."""
+        note(event="wake", role=role)
+        if self._snapshot.state == "sleeping":
+            await asyncio.sleep(OPTIONS.get("load_ms", 0) / 1_000)
+            self._set(state="ready")
+
+    async def advice(self, roles: tuple[str, ...]) -> Advice:
+        """One model for a machine of paper."""
+        note(event="advice", roles=roles)
+        return advice()
+
+    async def pull(self, reference: str, on_progress: Callable[[int, int | None], None]) -> ModelEntry:
+        """Pull a made-up gibibyte; ``fail=ModelGated`` in the reference raises that error, ``endless`` has no size."""
+        note(event="pull", reference=reference)
+        try:
+            for step in range(10):
+                on_progress(step * GIB // 10, None if "endless" in reference else GIB)
+                await asyncio.sleep(OPTIONS.get("pull_ms", 0) / 10_000)
+        except asyncio.CancelledError:
+            note(event="pull stopped", reference=reference)
+            raise
+        if (failing := _WORD.search(reference)) is not None:
+            raise getattr(errors, failing[2])("as asked", url="https://example.org/licence")
+        return entry("/models/pulled.gguf")
+
+    async def remove_model(self, path: str) -> None:
+        """Write it down; what has ``loaded`` in its path is."""
+        note(event="remove", path=path)
+        if "loaded" in path:
+            raise errors.ModelError(f"{path} is loaded: load another model first")
 
     def pause_reading(self) -> None:
         """Generations wait."""
@@ -317,6 +356,69 @@ def loaded() -> Loaded:
         prefill_tokens_per_s=1.0,
         decode_tokens_per_s=1.0,
         llama_build="fake",
+    )
+
+
+def entry(path: str) -> ModelEntry:
+    """A model file that is not there."""
+    from botframework.manager.entry import ModelEntry
+
+    return ModelEntry(
+        name="pulled",
+        path=path,
+        size_bytes=GIB,
+        architecture="llama",
+        quantization="Q4_K_M",
+        parameters=1_500_000_000,
+        n_ctx_train=2_048,
+        can_infill=True,
+        has_chat_template=True,
+        fits=True,
+        loaded=False,
+        embedded=False,
+        configured=False,
+        source="pulled",
+        problem=None,
+    )
+
+
+def advice() -> Advice:
+    """A machine of paper, and the one model for it."""
+    from botframework.manager.advice import Advice, HardwareSummary
+    from botframework.models.recommendation import Recommendation, Scores
+
+    return Advice(
+        hardware=HardwareSummary(
+            cpu="paper",
+            physical_cores=4,
+            logical_cores=8,
+            instruction_sets=("AVX2",),
+            ram_total=16 * GIB,
+            ram_available=12 * GIB,
+            memory_bandwidth_gb_s=None,
+            unified_memory=False,
+            gpus=(),
+            battery=None,
+        ),
+        recommendations=(
+            Recommendation(
+                model_id="fake-1.5b",
+                name="Fake 1.5B",
+                role="fim",
+                repository="maker/fake-GGUF",
+                quantization="Q4_K_M",
+                reference="hf:maker/fake-GGUF:Q4_K_M",
+                parameters=1_500_000_000,
+                licence="apache-2.0",
+                estimated_bytes=GIB,
+                placement="cpu",
+                context_tokens=8_192,
+                scores=Scores(size=100.0, precision=100.0, kv=100.0, performance=None, density=None),
+                total=100.0,
+                reasons=("It fits.",),
+                installed_path=None,
+            ),
+        ),
     )
 
 

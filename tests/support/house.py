@@ -8,9 +8,11 @@ import signal
 import time
 from typing import TYPE_CHECKING, Self
 
-from botframework.manager.supervisor import Supervisor, WorkerState
+from botframework.manager.state import WorkerState
+from botframework.manager.supervisor import Supervisor
 from botframework.manager.workplace import Workplace
 from botframework.process import is_alive
+from botframework.wire.flight import read_flight
 from botframework.wire.messages import FimRequest, LoadModel
 from support.chaos_worker import chaos, spawns
 
@@ -106,6 +108,20 @@ async def gone(pid: int, deadline_s: float) -> bool:
             return False
         await asyncio.sleep(0.005)
     return True
+
+
+async def none_left(folder: Path) -> None:
+    """Every worker that was ever started in a runtime folder is gone, and what it printed has been read to its end."""
+    for pid in [*spawns(folder), *recorded(folder)]:
+        assert await gone(pid, 2.0)
+    for _ in range(3):  # The end is seen, told, and the pipe closed.
+        await asyncio.sleep(0)
+
+
+def recorded(folder: Path) -> list[int]:
+    """The pids of the last worker of each key, real ones too."""
+    records = (read_flight(path) for path in folder.glob("*.flight"))
+    return [record.pid for record in records if record is not None and record.pid != os.getpid()]
 
 
 async def reaped(pid: int, deadline_s: float) -> bool:

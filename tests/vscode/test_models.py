@@ -25,10 +25,10 @@ def choose(window: Window, text: str) -> None:
     window.page.locator(".quick-input-list .monaco-list-row").filter(has_text=text).first.click()
 
 
-def remembered(window: Window) -> str | None:
+def remembered(window: Window, setting: str = "model") -> str | None:
     """The setting, as it stands on the disk."""
     found = json.loads((window.server.profile.data / "Machine" / "settings.json").read_text(encoding="utf-8"))
-    model: str | None = found.get("botframework.model")
+    model: str | None = found.get(f"botframework.{setting}")
     return model
 
 

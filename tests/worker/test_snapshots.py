@@ -301,7 +301,7 @@ def test_a_fault_at_any_call_leaves_the_old_or_the_new(path: Path, mode: str) ->
     results: list[dict[str, Any]] = json.loads(run_child("snapshot_faults", mode, str(path)))
     *struck, last = results
 
-    assert len(struck) >= 15
+    assert len(struck) >= (5 if mode == "short" else 15)  # there, only writes are struck
     assert last["found"] == "new"
     before = "none" if mode == "first" else "old"
     for result in struck:
@@ -312,7 +312,7 @@ def test_a_fault_at_any_call_leaves_the_old_or_the_new(path: Path, mode: str) ->
             assert result["exit"] == 0, result  # Nothing is raised into the caller.
             assert result["found"] == "new" or not result["said"], result
             assert result["leftovers"] == 0, result
-    assert {result["found"] for result in struck} == {before, "new"}
+    assert {result["found"] for result in struck} == ({before} if mode == "short" else {before, "new"})
     if mode == "fail":
         calls = [result["struck"] for result in struck]
         assert {"open", "write", "fsync", "close", "replace", "unlink"} <= set(calls)

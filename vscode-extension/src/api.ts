@@ -39,6 +39,9 @@ export type FailureKind =
 /** Requests whose answer comes in pieces. */
 export type StreamMethod = 'botframework/chat' | 'botframework/complete' | 'botframework/edit';
 
+/** Requests that take long and report how far they are. */
+export type WorkMethod = 'botframework/models/load' | 'botframework/models/pull';
+
 export type RequestMethod = keyof Requests;
 export type ParamsOf<M extends RequestMethod> = Requests[M]['params'];
 export type ResultOf<M extends RequestMethod> = Requests[M]['result'];

@@ -12,7 +12,9 @@ export function registerControl(
 ): vscode.Disposable[] {
   const register = vscode.commands.registerCommand.bind(vscode.commands);
   return [
-    register('botframework.selectModel', () => selectModel(session, (path) => watch.rememberModel(path))),
+    register('botframework.selectModel', () =>
+      selectModel(session, (model, roles) => watch.rememberModel(model, roles)),
+    ),
     register('botframework.restart', () => session.restart()),
     register('botframework.showLog', () => {
       channel.show();

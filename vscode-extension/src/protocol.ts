@@ -21,6 +21,9 @@ export interface Requests {
   'botframework/models/list': { params: NoParams; result: ModelsResult };
   'botframework/models/load': { params: LoadModelParams; result: Snapshot };
   'botframework/models/unload': { params: NoParams; result: Snapshot };
+  'botframework/models/recommend': { params: RecommendParams; result: Advice };
+  'botframework/models/pull': { params: PullModelParams; result: PullModelResult };
+  'botframework/models/remove': { params: RemoveModelParams; result: ModelsResult };
   'botframework/sessions/list': { params: NoParams; result: SessionsResult };
   'botframework/sessions/close': { params: CloseSessionParams; result: SessionsResult };
   'botframework/sessions/clear': { params: NoParams; result: SessionsResult };
@@ -84,6 +87,11 @@ export const errorCodes = {
   ModelDoesNotFit: -33104,
   /** The model is not ready yet. `data.fraction` tells how far it is. */
   ModelLoading: -33105,
+  /**
+   * Other workers of this user hold the memory. `data` has `neededBytes`, `availableBytes` and `holders`, a list of
+   * `{model, pid, bytes, clients, idleS}`.
+   */
+  InsufficientMemory: -33106,
   /** Something about the worker process. */
   WorkerError: -33200,
   /** The worker ended while the request was with it. */
@@ -100,6 +108,23 @@ export const errorCodes = {
   FrameTooLarge: -33301,
   /** Daemon and worker speak different protocol versions. */
   VersionMismatch: -33302,
+  /** Something about the folder of models or a download into it. */
+  StoreError: -33400,
+  /**
+   * The network or the server failed, stalled or sent another number of bytes than it had announced. `data.url` names
+   * the address without what could be secret in it. What has arrived is kept; a new attempt goes on there.
+   */
+  DownloadFailed: -33401,
+  /** What arrived, or lies in the store, is not what was published. `data.expected` and `data.found` tell both. */
+  DigestMismatch: -33402,
+  /** The hub gives the file only to accounts that may have it; the message tells where to ask and to set the token. */
+  ModelGated: -33403,
+  /** The hub has no such repository, revision or file; the message has the names that come near. */
+  RemoteNotFound: -33404,
+  /** Not enough room. `data.neededBytes`, `data.freeBytes` and `data.folder` say how much, and where. */
+  DiskFull: -33405,
+  /** The address, a redirect, a name or a size is one that we do not follow. */
+  PullRefused: -33406,
 } as const;
 
 /** What `error.data.kind` may be; a newer daemon may have others. */
@@ -112,6 +137,25 @@ export interface ErrorData {
   retryable: boolean;
   /** When to try again, of the kinds that know it. */
   retryAfterMs?: number;
+}
+
+/** The machine, and the models of the catalog that suit it. */
+export interface Advice {
+  hardware: HardwareSummary;
+  /** Best first. */
+  recommendations: Recommendation[];
+}
+
+/** The machine's battery. */
+export interface Battery {
+  percent: number;
+  plugged: boolean;
+}
+
+/** The machine's battery. */
+export interface BatterySummary {
+  percent: number;
+  plugged: boolean;
 }
 
 /** One turn. */
@@ -202,6 +246,18 @@ export interface Device {
   freeBytes: number;
 }
 
+/** The memory of one GPU. */
+export interface DeviceMemory {
+  name: string;
+  /** `igpu`: it shares the machine's memory. */
+  kind: 'gpu' | 'igpu';
+  /** By all programs. */
+  vramUsed: number | null;
+  vramTotal: number | null;
+  /** By the workers of this daemon; null where the driver does not tell. */
+  ownBytes: number | null;
+}
+
 /** A part of a suggestion was taken over. */
 export interface DidPartiallyAcceptCompletionParams {
   item: ShownItem;
@@ -218,6 +274,15 @@ export interface DidShowCompletionParams {
 export interface DidVisitParams {
   textDocument: TextDocumentIdentifier;
   range: Range;
+}
+
+/** One model that some process of this user is pulling. */
+export interface Download {
+  name: string;
+  doneBytes: number;
+  totalBytes: number | null;
+  /** Since the heartbeat before; null in the first one. */
+  bytesPerSecond: number | null;
 }
 
 /** Change a part of an open document as an instruction says. */
@@ -282,6 +347,41 @@ export interface GenerateParams {
   partialResultToken?: number | string | null;
   /** With it, `$/progress` reports the beginning and the end of the work. */
   workDoneToken?: number | string | null;
+}
+
+/** One graphics processor. Sizes are bytes; null is unknown. */
+export interface GpuSummary {
+  name: string;
+  vendor: 'amd' | 'apple' | 'intel' | 'nvidia' | 'other';
+  /** Its version; empty if it is not known. */
+  driver: string;
+  vramTotal: number | null;
+  /** Of the whole device, whoever uses it. */
+  vramFree: number | null;
+  /** 10^9 bytes per second between it and its own memory. */
+  bandwidthGbS: number | null;
+  /** Whether it shares the machine's memory. */
+  isIntegrated: boolean;
+  /** False: this build of llama.cpp cannot compute on it. */
+  isUsable: boolean;
+}
+
+/** The machine, as far as it decides which models run on it. Sizes are bytes; null is unknown, or there is none. */
+export interface HardwareSummary {
+  cpu: string;
+  physicalCores: number;
+  logicalCores: number;
+  /** As in `AVX2`. */
+  instructionSets: string[];
+  /** What this process may use, if that is less than the machine has. */
+  ramTotal: number;
+  ramAvailable: number;
+  /** 10^9 bytes per second between CPU and main memory. */
+  memoryBandwidthGbS: number | null;
+  /** Whether CPU and GPU share one memory, as on Apple's chips. */
+  unifiedMemory: boolean;
+  gpus: GpuSummary[];
+  battery: BatterySummary | null;
 }
 
 /** Which document's last suggestion to explain. */
@@ -352,6 +452,8 @@ export interface ItemCommand {
 export interface LoadModelParams {
   /** Absolute, or beginning with `~`; as in `ModelEntry`. */
   path: string;
+  /** Which requests it shall serve; empty: all. */
+  roles?: ('chat' | 'fim')[];
   /** With it, `$/progress` reports the loading in percent; without, the daemon's own progress of loading does. */
   workDoneToken?: number | string | null;
 }
@@ -379,7 +481,7 @@ export interface ModelEntry {
   hasChatTemplate: boolean | null;
   /**
    * Whether weights, KV cache and working memory fit this machine's GPU or memory, with the settings in force, when
-   * nothing else is in it; null when the header cannot be read, or the model is in several files.
+   * nothing else is in it; null when the header cannot be read, or when it does not tell of the model's other files.
    */
   fits: boolean | null;
   loaded: boolean;
@@ -387,6 +489,11 @@ export interface ModelEntry {
   embedded: boolean;
   /** What is loaded when the daemon starts. */
   configured: boolean;
+  /**
+   * Where it is from: the package, a download of ours, the user's own hands, another program's folder; `file`: it lies
+   * in none of them and was named by its path.
+   */
+  source: 'embedded' | 'file' | 'folder' | 'huggingFace' | 'llamaCpp' | 'lmStudio' | 'ollama' | 'pulled';
   /** Why the file cannot be loaded, as far as its header tells. */
   problem: Problem | null;
 }
@@ -445,14 +552,85 @@ export interface Position {
 
 /** Why the model cannot be used. */
 export interface Problem {
+  /** Class name in `errors`. */
   kind: string;
   message: string;
+}
+
+/** Which model to download. */
+export interface PullModelParams {
+  /**
+   * As in `Recommendation`, or `hf:owner/repository:quantization`, `hf:owner/repository/file.gguf`, an https address,
+   * an absolute path; 1 to 8,192 characters.
+   */
+  reference: string;
+  /** With it, `$/progress` reports the download. */
+  workDoneToken?: number | string | null;
+}
+
+/** A model that is on the disk, whole and verified. */
+export interface PullModelResult {
+  model: ModelEntry;
 }
 
 /** Two places in a document; the end is not part of it. */
 export interface Range {
   start: Position;
   end: Position;
+}
+
+/** What a model is wanted for. */
+export interface RecommendParams {
+  /** Empty: everything. */
+  roles?: ('chat' | 'embed' | 'fim' | 'rerank')[];
+}
+
+/** A model of the catalog for one role on this machine, and why. */
+export interface Recommendation {
+  /** As in the catalog. */
+  modelId: string;
+  /** For people. */
+  name: string;
+  role: 'chat' | 'embed' | 'fim' | 'rerank';
+  /** At the hub, as in `Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF`. */
+  repository: string;
+  /** As in `Q4_K_M`. */
+  quantization: string;
+  /** What `botframework/models/pull` takes. */
+  reference: string;
+  parameters: number;
+  /** Null where it is not known. */
+  licence: string | null;
+  /** Of the weights, by parameters and bits per weight; the hub tells the true size when they are pulled. */
+  estimatedBytes: number;
+  placement: 'cpu' | 'gpu' | 'none' | 'partial';
+  /** What fits beside the weights, at most what the model was trained for. */
+  contextTokens: number;
+  scores: Scores;
+  /** By which the list is ordered, 0 to 100. */
+  total: number;
+  /** Sentences for people. */
+  reasons: string[];
+  /** Of its file, as in `ModelEntry`; null: it is not here. */
+  installedPath: string | null;
+}
+
+/** Which model to delete. */
+export interface RemoveModelParams {
+  /** Of one that was downloaded by botframework; as in `ModelEntry`. */
+  path: string;
+}
+
+/** What one role's requests are served by. */
+export interface RoleModel {
+  role: 'chat' | 'embed' | 'fim' | 'rerank';
+  /** Empty until its file was looked at. */
+  name: string;
+  path: string;
+  state: 'error' | 'loading' | 'paused' | 'ready' | 'restarting' | 'sleeping' | 'starting' | 'stopped';
+  loadPercent: number;
+  /** 0: there is none. Roles with the same model share a worker. */
+  workerPid: number;
 }
 
 /**
@@ -477,6 +655,20 @@ export interface Sampling {
   logitBias?: { [key: string]: number };
   /** llama.cpp's infill sampler: merges candidates that are prefixes of one another and ends a middle earlier. */
   infill?: boolean;
+}
+
+/** From 0 to 100, more is better; null is unknown. */
+export interface Scores {
+  /** How much memory the weights leave. */
+  size: number;
+  /** Whether this number format has the room that it needs. */
+  precision: number;
+  /** How much context fits beside the weights. */
+  kv: number;
+  /** By the bandwidth of the memory that the weights come to lie in. */
+  performance: number | null;
+  /** Published accuracy for its size; null where none is published. */
+  density: number | null;
 }
 
 /** What several editors show beside the server's name. */
@@ -513,25 +705,33 @@ export interface ShownItem {
 
 /** Everything that an editor may show about the daemon. Sizes are bytes; null is unknown, or there is none. */
 export interface Snapshot {
-  state: 'error' | 'loading' | 'paused' | 'ready' | 'restarting' | 'starting' | 'stopped';
+  /** Of the model that completes code, as are name, path, progress, worker and error; `models` has all. */
+  state: 'error' | 'loading' | 'paused' | 'ready' | 'restarting' | 'sleeping' | 'starting' | 'stopped';
   modelName: string;
   modelPath: string;
   loadPercent: number;
+  /** By role. */
+  models: RoleModel[];
+  /** Of all GPUs together, by all programs. */
   vramUsed: number | null;
   vramTotal: number | null;
+  devices: DeviceMemory[];
   /** Of the whole machine. */
   ramUsed: number;
   ramTotal: number;
   /** This process. */
   daemonRss: number;
-  /** The worker, which other windows may use too; a mapped model file counts as far as it has been touched. */
+  /** The workers, which other windows may use too; a mapped model file counts as far as it has been touched. */
   workerRss: number;
   /** 0: there is none. */
   workerPid: number;
   /** Windows that share the worker. */
   clients: number;
+  /** In the KV caches of this daemon's workers, as the next two. */
   kvTokens: number;
   kvCells: number;
+  /** What their cells take, used or not; null is unknown. */
+  kvBytes: number | null;
   /**
    * Whether the model's KV cache can drop its last tokens; false: a session whose text does not only grow is read
    * again, from a checkpoint if there is one. Null: no model is loaded.
@@ -551,9 +751,15 @@ export interface Snapshot {
   chatTokensDiscarded: number;
   /** Since the worker's start. */
   tokensGenerated: number;
+  /** Null: there is none, or nobody can tell. */
+  battery: Battery | null;
+  /** Of this window and of others. */
+  downloads: Download[];
   suggestionsShownToday: number;
   suggestionsAcceptedToday: number;
   logFile: string;
+  /** A decision that a person should know of, such as a context that was made smaller for want of memory; or empty. */
+  notice: string;
   /** Set in the states `error` and `restarting`. */
   error: Problem | null;
 }

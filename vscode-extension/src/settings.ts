@@ -8,6 +8,14 @@
 
 /** The extension's own settings; every other one of the section is the daemon's. */
 export const OWN_KEYS: ReadonlySet<string> = new Set(['path', 'interpreter', 'enable', 'trace.server']);
+/** Those that name a model: one that cannot be used is an error of the daemon's, so it hears of wrong values too. */
+const MODEL_KEYS: ReadonlySet<string> = new Set([
+  'model',
+  'models.fim',
+  'models.chat',
+  'models.embed',
+  'models.rerank',
+]);
 /** Sent with `initialize`, although a workspace may change it: a workspace may only switch it off. */
 const ONLY_OFF = 'sessions.snapshots';
 /** The key of {@link Enablement} for every language that has none of its own. */
@@ -67,8 +75,7 @@ export function startOptions(settings: readonly Setting[], trusted: boolean): Tr
       continue;
     }
     const value = setting.inspected.globalValue;
-    // A model that is named and cannot be used is an error of the daemon's, so it hears of wrong values too.
-    if (isSet(value) && (setting.key === 'model' || check(setting.property, value) === undefined)) {
+    if (isSet(value) && (MODEL_KEYS.has(setting.key) || check(setting.property, value) === undefined)) {
       put(tree, setting.key, value);
     }
   }
@@ -99,11 +106,11 @@ export function behaviour(settings: readonly Setting[], trusted: boolean): Tree 
   return tree;
 }
 
-/** What is set and cannot be used, in the order of the settings. The model is not among it: the daemon tells that. */
+/** What is set and cannot be used, in the order of the settings. Models are not among it: the daemon tells that. */
 export function refusals(settings: readonly Setting[], trusted: boolean): Refusal[] {
   return settings.flatMap((setting) => {
     const value = explicitValue(setting, trusted);
-    const message = isSet(value) && setting.key !== 'model' ? check(setting.property, value) : undefined;
+    const message = isSet(value) && !MODEL_KEYS.has(setting.key) ? check(setting.property, value) : undefined;
     return message === undefined ? [] : [{ key: setting.key, message }];
   });
 }

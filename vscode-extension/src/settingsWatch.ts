@@ -3,11 +3,13 @@ import * as vscode from 'vscode';
 
 import { readText, SECTION, type Settings } from './configuration.ts';
 import type { Session } from './daemon/session.ts';
-import { refusals, startOptions, type Setting } from './settings.ts';
+import { chosenSettings, type ServedRole } from './models/roles.ts';
+import type { ModelEntry } from './protocol.ts';
+import { refusals, startOptions, type Setting, type Tree } from './settings.ts';
 
 export interface SettingsWatch extends vscode.Disposable {
-  /** Remember the model that runs already: the setting changes, and nothing restarts. Empty: the embedded one. */
-  rememberModel(path: string): Promise<void>;
+  /** Remember the model that runs already: settings change, and nothing restarts. */
+  rememberModel(model: ModelEntry, roles: readonly ServedRole[]): Promise<void>;
 }
 
 export function watchSettings(session: Session, settings: Settings): SettingsWatch {
@@ -33,7 +35,7 @@ export function watchSettings(session: Session, settings: Settings): SettingsWat
       }
       tellRefusals();
       const now = startFacts(settings.all);
-      const isOther = now.rest !== current.rest || (now.model !== current.model && !isRemembering);
+      const isOther = now.rest !== current.rest || (now.chosen !== current.chosen && !isRemembering);
       current = now;
       if (isOther) {
         void session.restart();
@@ -49,11 +51,15 @@ export function watchSettings(session: Session, settings: Settings): SettingsWat
   );
   tellRefusals();
   return {
-    rememberModel: async (path) => {
+    rememberModel: async (model, roles) => {
       isRemembering = true;
       try {
-        const value = path === '' ? undefined : path;
-        await vscode.workspace.getConfiguration(SECTION).update('model', value, vscode.ConfigurationTarget.Global);
+        const configuration = vscode.workspace.getConfiguration(SECTION);
+        for (const [key, value] of Object.entries(chosenSettings(model, roles))) {
+          if (configuration.inspect(key)?.globalValue !== value) {
+            await configuration.update(key, value, vscode.ConfigurationTarget.Global);
+          }
+        }
       } finally {
         isRemembering = false;
       }
@@ -65,10 +71,11 @@ export function watchSettings(session: Session, settings: Settings): SettingsWat
 }
 
 /** What a running process cannot be told any more. */
-function startFacts(settings: readonly Setting[]): { readonly model: string; readonly rest: string } {
-  const { model, ...rest } = startOptions(settings, vscode.workspace.isTrusted);
+function startFacts(settings: readonly Setting[]): { readonly chosen: string; readonly rest: string } {
+  const { model, models, ...rest } = startOptions(settings, vscode.workspace.isTrusted);
+  const { fim, chat, ...others } = (models ?? {}) as Tree;
   const places = [readText(settings, 'path'), readText(settings, 'interpreter')];
-  return { model: String(model), rest: JSON.stringify([places, rest]) };
+  return { chosen: JSON.stringify([model, fim, chat]), rest: JSON.stringify([places, rest, others]) };
 }
 
 async function warn(message: string, keys: readonly string[]): Promise<void> {

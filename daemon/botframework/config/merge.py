@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from botframework.config.settings import MACHINE_SETTINGS, ONLY_OFF, PATHS, Settings
+from botframework.config.settings import MACHINE_SETTINGS, MODEL_FILES, ONLY_OFF, PATHS, Settings
 
 MAX_PROBLEMS_PER_LAYER = 20
 """Enough to see what is wrong; a hostile file must not make a thousand pop-ups."""
@@ -129,7 +129,7 @@ def _take(layer: Layer, weaker: Mapping[str, Any]) -> Iterator[tuple[str, Any] |
             except (msgspec.ValidationError, ValueError, RecursionError) as error:
                 limits = _limits(leaves[name].type)
                 yield Problem(layer.source, name, f"{shown(raw)} is refused ({error}); must be {limits}")
-                if name == "model":
+                if name in MODEL_FILES:
                     yield name, raw if isinstance(raw, str) else shown(raw)
             else:
                 if layer.source in _UNTRUSTED and name in ONLY_OFF and value and not weaker[name]:

@@ -90,11 +90,22 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The user's model files."""
+    """The user's model files, and which of them does what."""
 
     folder: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
-    """Where GGUF files to choose from are looked for, absolute or beginning with ``~``; unset: ``models`` in the user's
-    data folder."""
+    """Where GGUF files to choose from are looked for and pulled to, absolute or beginning with ``~``; unset: ``models``
+    in the user's data folder."""
+    disk_gib: Annotated[float, msgspec.Meta(ge=1.0, le=1_048_576.0)] | None = None
+    """GiB of pulled models; beyond it a pull deletes those that were unused for longest, never one that a setting names
+    or a worker holds. Unset: nothing is deleted."""
+    fim: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
+    """Path of the GGUF file that completes code; unset: ``model``."""
+    chat: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
+    """Path of the GGUF file that chats and edits; unset: ``model``."""
+    embed: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
+    """Path of the GGUF file for embeddings. Nothing computes them yet: it is listed and not deleted."""
+    rerank: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
+    """Path of the GGUF file that orders search results. Nothing does so yet: it is listed and not deleted."""
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -135,6 +146,10 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     keep_alive_s: Annotated[float, msgspec.Meta(ge=0.0, le=86_400.0)] = 0.0
     """Seconds that it outlives its last client; 0: it goes with the editor."""
+    preload: bool = True
+    """Load a model when the editor starts; false: at the first request for it."""
+    idle_unload_minutes: Annotated[float, msgspec.Meta(ge=0.0, le=10_080.0)] = 0.0
+    """Minutes without a request after which a model is let go of, to be loaded again by the next one; 0: never."""
 
 
 class Sessions(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -157,7 +172,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Everything that can be set."""
 
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)] | None = None
-    """Path of a GGUF file, absolute or beginning with ``~``; unset: the embedded demonstration model."""
+    """Path of the GGUF file that does everything for which ``models.fim`` and its like name no other, absolute or
+    beginning with ``~``; unset: the embedded demonstration model."""
     workspace_trusted: bool = True
     """Whether the user trusts the workspace, as far as the editor knows; false: no snapshots are read or written."""
     heartbeat_s: Annotated[float, msgspec.Meta(ge=0.1, le=3_600.0)] = 2.0
@@ -172,7 +188,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     log: Log = Log()
 
 
-PATHS = frozenset({"model", "models.folder"})
+MODEL_FILES = frozenset({"model", "models.fim", "models.chat", "models.embed", "models.rerank"})
+"""Settings that name a model: one that is refused is not replaced by another."""
+PATHS = MODEL_FILES | {"models.folder"}
 """Settings that are paths: absolute, since the working folder is usually an untrusted workspace."""
 MACHINE_SETTINGS = ("model", "workspaceTrusted", "engine.", "worker.", "sessions.diskMib")
 """Names, and beginnings of names, of what no workspace may set: it chooses files or decides what stays in memory."""

@@ -8,18 +8,9 @@ it shows is what any client gets.
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.markup import escape
-
-from botframework.demo.editor import DemoError, Editor
-from botframework.demo.scenes import Demo
-from botframework.demo.spot import default_spot, parse_spot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,15 +27,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", metavar="FILE", help="a GGUF to use instead of the embedded one")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="also write a picture of the terminal")
     options = parser.parse_args(arguments)
+    # On use: the command line needs the editor of this room without what the scenes need.
+    from rich.console import Console
+    from rich.markup import escape
+
+    from botframework.demo.editor import DemoError, Editor, daemon_command
+    from botframework.demo.scenes import Demo
+    from botframework.demo.spot import default_spot, parse_spot
+
     if options.svg is not None and not options.svg.parent.is_dir():
         parser.error(f"--svg: there is no folder {options.svg.parent}")
     console = Console(
         record=bool(options.svg), highlight=False, emoji=False, width=PICTURE_COLUMNS if options.svg else None
     )
-    # -P: the folder that the user stands in may be anyone's, and must not lend us its modules.
-    command = [sys.executable, "-P", "-m", "botframework", "--stdio", f"--clientProcessId={os.getpid()}"]
-    if options.model:
-        command += ["--model", options.model]
+    command = daemon_command(*(["--model", options.model] if options.model else []))
     try:
         spot = parse_spot(options.target) if options.target else default_spot()
         editor = Editor(command)

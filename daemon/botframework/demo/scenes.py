@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from botframework.demo.editor import DemoError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
     from botframework.demo.editor import Editor
     from botframework.demo.spot import Spot
 
-LOAD_DEADLINE_S = 300.0
-"""A big model from a slow disk takes its time."""
 CONTEXT_LINES = 6
 """Shown above and below the cursor."""
 CHAT_TOKENS = 96
@@ -41,20 +36,12 @@ class Demo:
         self._fits = console.is_terminal or console.record
         """Whether lines have to fit a width; in a pipe they do not."""
         self._heartbeats = 0
-        self._status: dict[str, Any] = {}
-        self._progress = ""
         self._model: dict[str, Any] = {}
         editor.on_notification(self._hear)
 
-    def _hear(self, method: str, params: Any) -> None:
+    def _hear(self, method: str, _params: Any) -> None:
         if method == "$/botframework/heartbeat":
             self._heartbeats += 1
-            self._status = params
-        elif method == "$/progress" and params["value"].get("kind") in {"begin", "report"}:
-            value = params["value"]
-            percentage = value.get("percentage")
-            said = value.get("message") or value.get("title") or ""
-            self._progress = f"{said} {percentage} %" if percentage is not None else said
 
     def scene(self, title: str, note: str = "") -> None:
         """A heading."""
@@ -67,51 +54,22 @@ class Demo:
     def start(self) -> None:
         """Initialize and wait until the model is there."""
         started = time.perf_counter()
-        answer = self.editor.request(
-            "initialize",
-            {
-                "processId": os.getpid(),
-                "clientInfo": {"name": "botframework demo"},
-                "rootUri": None,
-                "initializationOptions": {"completion": {"deadlineMs": DEADLINE_MS}},
-                "capabilities": {
-                    "window": {"workDoneProgress": True},
-                    "workspace": {"configuration": True},
-                    "textDocument": {"inlineCompletion": {}},
-                    "experimental": {"serverStatusNotification": True},
-                },
-            },
-        )
+        info = self.editor.begin("botframework demo", {"completion": {"deadlineMs": DEADLINE_MS}})
         ready = time.perf_counter()
-        info = answer.get("serverInfo") or {}
         self.scene("botframework --stdio", "started as an editor starts it, LSP over pipes")
         self.say(
             f"{info.get('name', 'daemon')} {info.get('version', '')}  process {self.editor.process.pid}, "
             f"answered [b]initialize[/] after {(ready - started) * 1000:.0f} ms"
         )
-        self.editor.notify("initialized", {})
         with self.console.status("loading the model …") as status:
-
-            def loaded(message: dict[str, Any]) -> bool:
-                if self._progress:
-                    status.update(self._progress)
-                if self._status.get("state") == "error":
-                    error = self._status.get("error") or {}
-                    raise DemoError(f"{error.get('kind', 'error')}: {error.get('message', 'the model cannot be used')}")
-                if message.get("method") == "$/botframework/modelReady":
-                    self._model = message["params"]["model"]
-                return bool(self._model)
-
-            self.editor.wait(loaded, LOAD_DEADLINE_S, "the model")
+            self._model = self.editor.wait_for_model(status.update)
         name, parameters = escape(self._model["name"]), self._model["nParams"] / 1e6
         self.say(f"model [b]{name}[/], {parameters:,.1f} M parameters, ready after {time.perf_counter() - ready:.2f} s")
 
     def complete(self, spot: Spot) -> None:
         """Ghost text at the spot, then the same again with its first letter typed."""
-        uri = spot.path.resolve().as_uri()
-        language = "python" if spot.path.suffix in {".py", ".pyi"} else (spot.path.suffix.lstrip(".") or "plaintext")
-        document = {"uri": uri, "languageId": language, "version": 1, "text": spot.text}
-        self.editor.notify("textDocument/didOpen", {"textDocument": document})
+        uri = spot.uri
+        self.editor.notify("textDocument/didOpen", {"textDocument": spot.document})
         self.scene("textDocument/inlineCompletion", f"{spot.path.name}:{spot.line + 1}:{spot.column + 1}")
         if not self._model["canInfill"]:
             self.console.print("[yellow]this model has no fill-in-the-middle tokens: it can only chat[/]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from botframework.demo.editor import DemoError
 
@@ -30,6 +31,18 @@ class Spot:
     def lines(self) -> list[str]:
         """The text's lines as the LSP counts them; other line breaks of Unicode are none there."""
         return self.text.split("\n")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The text as ``textDocument/didOpen`` takes it."""
+        suffix = self.path.suffix
+        language = "python" if suffix in {".py", ".pyi"} else suffix.lstrip(".") or "plaintext"
+        return {"uri": self.uri, "languageId": language, "version": 1, "text": self.text}
+
+    @property
+    def uri(self) -> str:
+        """The file's."""
+        return self.path.resolve().as_uri()
 
     @property
     def position(self) -> dict[str, int]:
@@ -62,12 +75,23 @@ def parse_spot(target: str) -> Spot:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DemoError(f"cannot read {path}: {error}") from error
+    return spot_in(path, text, int(found["line"]), int(found["column"]) if found["column"] else None)
+
+
+def spot_in(path: Path, text: str, line: int, column: int | None) -> Spot:
+    """The place in a text that is there already; numbers as in `parse_spot`, None is the end of the line.
+
+    Raises
+    ------
+    DemoError
+        There is no such place.
+    """
     lines = text.split("\n")
-    line = int(found["line"])
     if not 1 <= line <= len(lines):
         raise DemoError(f"{path} has {len(lines)} lines, there is no line {line}")
     length = len(lines[line - 1])
-    column = int(found["column"]) if found["column"] else length + 1
+    if column is None:
+        column = length + 1
     if not 1 <= column <= length + 1:
         raise DemoError(f"line {line} of {path} has columns 1 to {length + 1}, there is no column {column}")
     return Spot(path, text, line - 1, column - 1)

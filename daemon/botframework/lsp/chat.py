@@ -33,7 +33,7 @@ class Chat:
 
     async def _answer(self, params: ChatParams, request: ChatRequest) -> ChatResult:
         # Begun in here, not before: a task that is cancelled before its first step could not end it.
-        generation = self._house.require_router().chat(request)
+        generation = (await self._house.awake("chat")).chat(request)
         with self._house.busy(), work_done(self._protocol, params, "Answering"):
             done = await deliver(self._protocol, generation, params.partial_result_token)
         return ChatResult(

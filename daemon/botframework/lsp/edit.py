@@ -106,8 +106,8 @@ class Edit:
         context_chars = settings.context_chars
         for attempts_left in reversed(range(ATTEMPTS)):
             request, used = edit_request(params, settings, around, context_chars)
+            router = await self._house.awake("chat")
             tracked.refuse_if_touched()
-            router = self._house.require_router()
             unwrapped = Unwrapped(longest_fence(around.spot.old), begins_with_thoughts=router.begins_with_thoughts)
             answer = _Answer(self._protocol, params.partial_result_token, unwrapped, Fitted(around.spot))
             generation = router.chat(request)

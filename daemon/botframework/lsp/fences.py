@@ -98,15 +98,14 @@ class Unwrapped:
 
     def _begin(self, held: str, *, is_last: bool) -> str:
         """Look for the beginning of the text; what is not used up is given back."""
-        held = held.lstrip("\n")
         opening, closing = THINKING
-        start = held.lstrip()
-        if start.startswith(opening):
+        held = held.lstrip("\n")
+        while (start := held.lstrip()).startswith(opening):
             thought, mark, rest = start.partition(closing)
             if not mark:
                 return "" if is_last else opening + thought[-len(closing) :]
             held = rest.lstrip("\n")
-        elif opening.startswith(start) and not is_last:
+        if opening.startswith(start) and not is_last:
             return held
         return self._find_block(held, is_last=is_last)
 

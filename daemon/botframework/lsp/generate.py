@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from botframework.errors import BotframeworkError
     from botframework.lsp.messages import GenerateParams, ProgressToken
     from botframework.lsp.protocol import DaemonProtocol
+    from botframework.manager.advice import Advice
+    from botframework.manager.entry import ModelEntry
     from botframework.manager.shelf import Listing
     from botframework.manager.status import Snapshot
+    from botframework.models.recommendation import Role
     from botframework.wire.messages import ChatRequest, Done, FimRequest, Inspection, Loaded, SessionInfo, Token
 
 PROGRESS = "$/progress"
@@ -79,11 +82,23 @@ class RouterLike(Protocol):
     async def models(self) -> Listing:
         """The model files that can be chosen from."""
 
-    async def load_model(self, path: str) -> None:
-        """Exchange the model; returns when the new one is ready."""
+    async def load_model(self, path: str, roles: tuple[Role, ...] = ()) -> None:
+        """Exchange the model of these roles, or of all; returns when the new one is ready."""
+
+    async def wake(self, role: Role) -> None:
+        """Load the role's model if it was let go of to save memory; returns when it is ready, at once if it is."""
 
     async def unload_model(self) -> None:
         """Let go of the model."""
+
+    async def advice(self, roles: tuple[Role, ...]) -> Advice:
+        """The machine, and the models that suit it; no roles: for everything."""
+
+    async def pull(self, reference: str, on_progress: Callable[[int, int | None], None]) -> ModelEntry:
+        """Download a model; called back with the bytes that are there and those of the whole, if that is known."""
+
+    async def remove_model(self, path: str) -> None:
+        """Delete a model that was downloaded."""
 
     def pause_reading(self) -> None:
         """The client is not reading: let the worker wait."""
@@ -140,6 +155,18 @@ class House:
         if self.router is None:
             raise self._failure or ModelLoading("the daemon is starting", fraction=0.0)
         return self.router
+
+    async def awake(self, role: Role) -> RouterLike:
+        """The router, now, with the role's model in memory.
+
+        Raises
+        ------
+        BotframeworkError
+            There is no router, or the model cannot be loaded.
+        """
+        router = self.require_router()
+        await router.wake(role)
+        return router
 
     @contextmanager
     def busy(self) -> Iterator[None]:

@@ -14,8 +14,10 @@ import msgspec
 
 from botframework.errors import InvalidParams
 from botframework.lsp.filters import Reason, Source  # noqa: TC001 - msgspec reads the annotations
+from botframework.manager.advice import Advice
 from botframework.manager.entry import ModelEntry  # noqa: TC001 - msgspec reads the annotations
 from botframework.manager.status import Snapshot
+from botframework.models.recommendation import Role  # noqa: TC001 - msgspec reads the annotations
 from botframework.wire.messages import (
     MAX_DEADLINE_MS,
     MAX_MESSAGES,
@@ -44,6 +46,8 @@ MAX_INSTRUCTION_CHARS = 32_768
 """Of an edit: more than anybody types; a long text belongs into the document."""
 MAX_PATH_CHARS = 4_096
 """Of a model file: as long as Linux allows."""
+MAX_REFERENCE_CHARS = 8_192
+"""Of a model to be downloaded: longer than any address that a server takes."""
 
 PROTOCOL_VERSION = 1
 """Of everything in this module, told in the result of ``initialize``. Raised with every change that an older client
@@ -235,8 +239,40 @@ class LoadModelParams(Params, frozen=True, kw_only=True):
 
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH_CHARS)]
     """Absolute, or beginning with ``~``; as in `ModelEntry`."""
+    roles: Annotated[tuple[Literal["fim", "chat"], ...], msgspec.Meta(max_length=2)] = ()
+    """Which requests it shall serve; empty: all."""
     work_done_token: ProgressToken | None = None
     """With it, ``$/progress`` reports the loading in percent; without, the daemon's own progress of loading does."""
+
+
+class RecommendParams(Params, frozen=True, kw_only=True):
+    """What a model is wanted for."""
+
+    roles: Annotated[tuple[Role, ...], msgspec.Meta(max_length=4)] = ()
+    """Empty: everything."""
+
+
+class PullModelParams(Params, frozen=True, kw_only=True):
+    """Which model to download."""
+
+    reference: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REFERENCE_CHARS)]
+    """As in `Recommendation`, or ``hf:owner/repository:quantization``, ``hf:owner/repository/file.gguf``, an https
+    address, an absolute path; 1 to 8,192 characters."""
+    work_done_token: ProgressToken | None = None
+    """With it, ``$/progress`` reports the download."""
+
+
+class PullModelResult(Result, frozen=True, kw_only=True):
+    """A model that is on the disk, whole and verified."""
+
+    model: ModelEntry
+
+
+class RemoveModelParams(Params, frozen=True, kw_only=True):
+    """Which model to delete."""
+
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PATH_CHARS)]
+    """Of one that was downloaded by botframework; as in `ModelEntry`."""
 
 
 class SessionsResult(Result, frozen=True, kw_only=True):
@@ -387,6 +423,9 @@ METHODS: dict[str, Method] = {
         Method("botframework/models/list", "client", "request", NoParams, ModelsResult),
         Method("botframework/models/load", "client", "request", LoadModelParams, Snapshot),
         Method("botframework/models/unload", "client", "request", NoParams, Snapshot),
+        Method("botframework/models/recommend", "client", "request", RecommendParams, Advice),
+        Method("botframework/models/pull", "client", "request", PullModelParams, PullModelResult),
+        Method("botframework/models/remove", "client", "request", RemoveModelParams, ModelsResult),
         Method("botframework/sessions/list", "client", "request", NoParams, SessionsResult),
         Method("botframework/sessions/close", "client", "request", CloseSessionParams, SessionsResult),
         Method("botframework/sessions/clear", "client", "request", NoParams, SessionsResult),

@@ -158,7 +158,7 @@ class Pulse:
         if self.wants_server_status and status != self._last_status:
             self._last_status = status
             self._protocol.tell(SERVER_STATUS, status, replaces=SERVER_STATUS)
-        if snapshot.state in {"error", "stopped"}:
+        if snapshot.state in {"error", "stopped", "sleeping"}:
             self.loading.end()
 
 
@@ -168,8 +168,8 @@ def server_status(snapshot: Snapshot) -> ServerStatus:
     if snapshot.state == "error":
         words = snapshot.error.message if snapshot.error is not None else "the model cannot be used"
         return ServerStatus(health="error", quiescent=True, message=words)
-    if snapshot.state in {"ready", "paused", "stopped"}:
-        message = f"paused: {name}" if snapshot.state == "paused" else name
+    if snapshot.state in {"ready", "paused", "sleeping", "stopped"}:
+        message = f"{snapshot.state}: {name}" if snapshot.state in {"paused", "sleeping"} else name
         return ServerStatus(health="ok", quiescent=True, message=message)
     return ServerStatus(
         health="warning" if snapshot.state == "restarting" else "ok",

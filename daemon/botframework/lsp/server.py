@@ -96,7 +96,7 @@ class Daemon:
         self._edit = Edit(self._protocol, self._house, self._documents)
         self._pulse.is_paused = lambda: self._completion.is_paused
         self._commands = Commands(self._house, self._pulse, self._completion, self._documents)
-        self._models = Models(self._house, self._pulse)
+        self._models = Models(self._protocol, self._house, self._pulse)
         self._client = types.ClientCapabilities()
         self._stopped: asyncio.Future[int] = self._loop.create_future()
         self._background: set[asyncio.Task[Any]] = set()
@@ -136,6 +136,9 @@ class Daemon:
             "botframework/models/list": self._models.list_models,
             "botframework/models/load": self._models.load,
             "botframework/models/unload": self._models.unload,
+            "botframework/models/recommend": self._models.recommend,
+            "botframework/models/pull": self._models.pull,
+            "botframework/models/remove": self._models.remove,
             "botframework/sessions/list": commands.list_sessions,
             "botframework/sessions/close": commands.close_session,
             "botframework/sessions/clear": commands.clear_sessions,

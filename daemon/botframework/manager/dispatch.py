@@ -60,9 +60,16 @@ class Dispatch:
         self._suspect: Generation | None = None
         self._pauses: set[int] = set()
         self._is_ending = False
+        self._emptied = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._running)
+
+    async def until_empty(self) -> None:
+        """Wait for a moment in which nothing is unanswered."""
+        while self._running:
+            self._emptied.clear()
+            await self._emptied.wait()
 
     def open(self, connection: link.Connection[ToDaemon]) -> None:
         """Use this connection from now on."""
@@ -124,7 +131,7 @@ class Dispatch:
             try:
                 self._send_request(generation)
             except InvalidParams as error:
-                self._running.pop(generation.id, None)
+                self._forget(generation.id)
                 generation._fail(error)  # noqa: SLF001 - the supervisor's side of a generation
             else:
                 self._suspect = generation
@@ -132,7 +139,7 @@ class Dispatch:
     def _cancel(self, generation: Generation) -> None:
         if generation in self._suspects:  # the worker has never seen it
             self._suspects.remove(generation)
-            self._running.pop(generation.id, None)
+            self._forget(generation.id)
             generation._fail(RequestCancelled("cancelled"))  # noqa: SLF001
         else:
             self._send(Cancel(id=generation.id))
@@ -193,10 +200,16 @@ class Dispatch:
             asked.set_exception(error)
 
     def _ended(self, number: int) -> Generation | None:
-        generation = self._running.pop(number, None)
+        generation = self._forget(number)
         if generation is not None and generation is self._suspect:
             self._suspect = None
             self._next_suspect()
+        return generation
+
+    def _forget(self, number: int) -> Generation | None:
+        generation = self._running.pop(number, None)
+        if not self._running:
+            self._emptied.set()
         return generation
 
     def fail_all(self, error: BotframeworkError) -> None:
@@ -206,6 +219,7 @@ class Dispatch:
         asked, self._asked = self._asked, {}
         self._suspects.clear()
         self._suspect = None
+        self._emptied.set()
         for generation in running.values():
             generation._fail(error)  # noqa: SLF001
         for answer in asked.values():

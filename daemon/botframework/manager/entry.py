@@ -5,9 +5,13 @@ A module of its own, because the daemon's start waits for whatever the messages 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from botframework.manager.status import Problem  # noqa: TC001 - msgspec reads the annotations
+
+Source = Literal["embedded", "pulled", "folder", "ollama", "lmStudio", "huggingFace", "llamaCpp", "file"]
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -32,11 +36,14 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """False: the model was hardly trained for chat and edits. Null when the header cannot be read."""
     fits: bool | None
     """Whether weights, KV cache and working memory fit this machine's GPU or memory, with the settings in force, when
-    nothing else is in it; null when the header cannot be read, or the model is in several files."""
+    nothing else is in it; null when the header cannot be read, or when it does not tell of the model's other files."""
     loaded: bool
     embedded: bool
     """The demonstration model inside the package."""
     configured: bool
     """What is loaded when the daemon starts."""
+    source: Source
+    """Where it is from: the package, a download of ours, the user's own hands, another program's folder; ``file``: it
+    lies in none of them and was named by its path."""
     problem: Problem | None
     """Why the file cannot be loaded, as far as its header tells."""

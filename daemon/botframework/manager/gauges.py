@@ -1,4 +1,4 @@
-"""The figures of the heartbeat: the machine's, the daemon's, and the worker's as far as it tells them in time."""
+"""The figures of the heartbeat: the machine's, the daemon's, and the workers' as far as they tell them in time."""
 
 from __future__ import annotations
 
@@ -6,99 +6,175 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from botframework.errors import BotframeworkError
-from botframework.manager.status import Problem, Snapshot
-from botframework.manager.supervisor import WorkerState
+from botframework.manager.state import WorkerState
+from botframework.manager.status import Battery, DeviceMemory, Problem, RoleModel, Snapshot
 from botframework.process import rss_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from botframework.manager.hosted import HostedModel
+    from botframework.manager.library import Library
+    from botframework.manager.status import Download
     from botframework.manager.supervisor import Supervisor
+    from botframework.models.hardware import MemorySample
+    from botframework.models.recommendation import Role
     from botframework.wire.messages import Stats
 
 STATS_DEADLINE_S = 0.25
-"""The worker answers from a thread of its own; a heartbeat that comes late is worse than one with old figures."""
+"""A worker answers from a thread of its own; a heartbeat that comes late is worse than one with old figures."""
 
 _log = logging.getLogger(__name__)
 
 
 class Gauges:
-    """Reads them, and remembers the worker's."""
+    """Reads them, and remembers the workers'."""
 
-    def __init__(self) -> None:
-        self._stats: Stats | None = None
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._stats: dict[Supervisor, Stats] = {}
 
-    def forget(self) -> None:
-        """The worker is another one now."""
-        self._stats = None
+    async def read(self, serving: Mapping[Role, HostedModel], *, log_file: str, notice: str) -> Snapshot:
+        """How everything is, now.
 
-    async def read(
-        self,
-        supervisor: Supervisor | None,
-        state: WorkerState,
-        last_error: BotframeworkError | None,
-        *,
-        model_name: str,
-        model_path: str,
-        log_file: str,
-    ) -> Snapshot:
-        """How everything is, now."""
-        await self._ask(supervisor)
-        stats = self._stats
-        error = last_error if state in {WorkerState.ERROR, WorkerState.RESTARTING} else None
-        from botframework.models import hardware  # on use: an editor waits for the daemon's start
-
+        Parameters
+        ----------
+        serving
+            The model of each role; empty when none is wanted.
+        log_file, notice
+            As in the snapshot.
+        """
+        models = tuple(dict.fromkeys(serving.values()))
+        await self._ask(models)
+        pids = tuple(model.supervisor.worker_pid for model in models if model.supervisor is not None)
         # In a thread: a driver may take its time.
-        memory = await asyncio.to_thread(hardware.sample)
-        snapshot = Snapshot(
+        memory, downloads = await asyncio.to_thread(self._measure, tuple(pid for pid in pids if pid))
+        first = serving.get("fim")
+        supervisor = first.supervisor if first is not None else None
+        state = first.state if first is not None else WorkerState.STOPPED
+        error = first.last_error if first is not None else None
+        loaded = supervisor.loaded if supervisor is not None else None
+        stats = tuple(self._stats.values())
+        own = self._stats.get(supervisor) if supervisor is not None else None
+        return Snapshot(
             state=state.value,
-            model_name=model_name,
-            model_path=model_path,
-            load_percent=int(supervisor.load_fraction * 100) if supervisor is not None else 0,
+            model_name=first.name if first is not None else "",
+            model_path=_path(first) if first is not None else "",
+            load_percent=_percent(supervisor),
+            models=tuple(_role_model(role, model) for role, model in serving.items()),
             vram_used=memory.vram_used,
             vram_total=memory.vram_total,
+            devices=_devices(memory),
             ram_used=memory.ram_used,
             ram_total=memory.ram_total,
             daemon_rss=rss_bytes(),
+            worker_rss=sum(each.rss_bytes for each in stats),
             worker_pid=supervisor.worker_pid if supervisor is not None else 0,
+            clients=own.clients if own is not None else 0,
+            kv_tokens=sum(each.kv_tokens for each in stats),
+            kv_cells=sum(each.kv_cells for each in stats),
+            kv_bytes=_kv_bytes(models, self._stats),
+            can_cut_tail=loaded.model.can_cut_tail if loaded is not None else None,
+            queued=sum(each.queued for each in stats),
+            running=sum(each.running for each in stats),
+            tokens_per_second=_speed(stats),
+            last_first_token_ms=own.last_first_token_ms if own is not None else 0.0,
+            prompt_tokens_read=sum(each.prompt_tokens_read for each in stats),
+            background_tokens_read=sum(each.background_tokens_read for each in stats),
+            tokens_generated=sum(each.tokens_generated for each in stats),
+            battery=_battery(memory),
+            downloads=downloads,
+            error=_problem(error) if state in {WorkerState.ERROR, WorkerState.RESTARTING} else None,
             log_file=log_file,
-            error=Problem(kind=type(error).__name__, message=str(error)) if error is not None else None,
+            notice=notice,
         )
-        if supervisor is not None and supervisor.loaded is not None:
-            snapshot = msgspec.structs.replace(snapshot, can_cut_tail=supervisor.loaded.model.can_cut_tail)
-        return snapshot if stats is None or snapshot.worker_pid == 0 else _with_stats(snapshot, stats)
 
-    async def _ask(self, supervisor: Supervisor | None) -> None:
-        if supervisor is None or supervisor.worker_pid == 0:
-            self._stats = None
-            return
+    async def _ask(self, models: Sequence[HostedModel]) -> None:
+        """Ask each worker, at the same time; of one that does not answer the last figures stay."""
+        asked = [m.supervisor for m in models if m.supervisor is not None and m.supervisor.worker_pid]
+        self._stats = {supervisor: stats for supervisor, stats in self._stats.items() if supervisor in asked}
+        await asyncio.gather(*(self._ask_one(supervisor) for supervisor in asked))
+
+    async def _ask_one(self, supervisor: Supervisor) -> None:
         try:
             async with asyncio.timeout(STATS_DEADLINE_S):
-                self._stats = await supervisor.stats()
+                self._stats[supervisor] = await supervisor.stats()
         except (TimeoutError, BotframeworkError) as error:
             _log.debug("no figures from the worker: %s", error)
 
+    def _measure(self, pids: tuple[int, ...]) -> tuple[MemorySample, tuple[Download, ...]]:
+        from botframework.models import hardware  # on use: an editor waits for the daemon's start
 
-def _with_stats(snapshot: Snapshot, stats: Stats) -> Snapshot:
-    """The worker's own figures; VRAM too, where the daemon cannot find it out itself."""
-    gpus = [device for device in stats.devices if device.kind != "cpu"]
-    if snapshot.vram_total is None and gpus:
-        total = sum(device.total_bytes for device in gpus)
-        used = total - sum(device.free_bytes for device in gpus)
-        snapshot = msgspec.structs.replace(snapshot, vram_total=total, vram_used=used)
-    return msgspec.structs.replace(
-        snapshot,
-        worker_rss=stats.rss_bytes,
-        clients=stats.clients,
-        kv_tokens=stats.kv_tokens,
-        kv_cells=stats.kv_cells,
-        queued=stats.queued,
-        running=stats.running,
-        tokens_per_second=stats.tokens_per_s,
-        last_first_token_ms=stats.last_first_token_ms,
-        prompt_tokens_read=stats.prompt_tokens_read,
-        background_tokens_read=stats.background_tokens_read,
-        chat_tokens_discarded=stats.chat_tokens_discarded,
-        tokens_generated=stats.tokens_generated,
+        memory = hardware.sample(pids)
+        for stats in list(self._stats.values()):
+            memory = hardware.sample_with_devices(memory, stats.devices)
+        return memory, self._library.downloads()
+
+
+def _path(model: HostedModel) -> str:
+    return model.choice.load.path if model.choice is not None else model.path
+
+
+def _percent(supervisor: Supervisor | None) -> int:
+    return int(supervisor.load_fraction * 100) if supervisor is not None else 0
+
+
+def _role_model(role: Role, model: HostedModel) -> RoleModel:
+    supervisor = model.supervisor
+    return RoleModel(
+        role=role,
+        name=model.name,
+        path=_path(model),
+        state=model.state.value,
+        load_percent=_percent(supervisor),
+        worker_pid=supervisor.worker_pid if supervisor is not None else 0,
     )
+
+
+def _problem(error: BotframeworkError | None) -> Problem | None:
+    return Problem(kind=type(error).__name__, message=str(error)) if error is not None else None
+
+
+def _devices(memory: MemorySample) -> tuple[DeviceMemory, ...]:
+    return tuple(
+        DeviceMemory(
+            name=device.name,
+            kind=device.kind,
+            vram_used=device.vram_used,
+            vram_total=device.vram_total,
+            own_bytes=device.own_bytes,
+        )
+        for device in memory.devices
+    )
+
+
+def _battery(memory: MemorySample) -> Battery | None:
+    found = memory.battery
+    return Battery(percent=found.percent, plugged=found.plugged) if found is not None else None
+
+
+def _speed(stats: Sequence[Stats]) -> float:
+    """Of the worker that is answering; when several are, or none is, of the fastest."""
+    busy = [each for each in stats if each.running]
+    return max((each.tokens_per_s for each in busy or stats), default=0.0)
+
+
+def _kv_bytes(models: Sequence[HostedModel], stats: Mapping[Supervisor, Stats]) -> int | None:
+    """By the arithmetic that is checked against llama.cpp; a chat's context counts once the first chat has made it."""
+    found = [
+        (model.choice, stats[model.supervisor].kv_cells)
+        for model in models
+        if model.choice is not None and model.supervisor is not None and model.supervisor in stats
+    ]
+    if not found:
+        return None
+    from botframework.models.demand import kv_bytes
+
+    total = 0
+    for choice, cells in found:
+        load = choice.load
+        total += kv_bytes(choice.shape, load.n_ctx_fim, load.n_seq_fim, load.n_ubatch_fim, load.kv_type)
+        if cells >= load.n_ctx_fim + load.n_ctx_chat:
+            total += kv_bytes(choice.shape, load.n_ctx_chat, load.n_seq_chat, load.n_ubatch_chat, load.kv_type)
+    return total

@@ -13,25 +13,23 @@ import msgspec
 import botframework
 from botframework.config import shown
 from botframework.errors import ConfigError, ModelNotConfigured, ModelNotFound, ModelRefused
-from botframework.models import gguf, hardware
+from botframework.manager import machine
+from botframework.models import gguf, parts
+from botframework.models.fit import ContextPlan, divide, fit, fit_as_told, plan_contexts
+from botframework.models.shape import shape_of, with_weights
 from botframework.wire.messages import LoadModel
 
 if TYPE_CHECKING:
     import os
 
     from botframework.config import Settings
+    from botframework.models.fit import Fit
     from botframework.models.gguf import GgufHeader
     from botframework.models.hardware import Hardware
+    from botframework.models.shape import ModelShape
 
 EMBEDDED_MODEL = Path(botframework.__file__).parent / "embedded" / "model.gguf"
 """What completes code when nothing is configured."""
-LEAST_CTX_FIM = 1_024
-"""Cells; with fewer there is no room for a suffix beside a useful prefix."""
-VRAM_SHARE = 0.9
-"""Of a device's whole memory that the model may take: the desktop needs some, and llama.cpp its compute buffers. Never
-judged by what is free at the moment, or the second window would decide otherwise than the first and load a copy."""
-COMPUTE_BYTES = 512 * 1024 * 1024
-"""What llama.cpp allocates beside weights and KV cache, generously."""
 KEY_CHARS = 16
 
 
@@ -43,10 +41,23 @@ class Choice:
     load: LoadModel
     name: str
     """What the model calls itself."""
-    memory_bytes: int
-    """That it will take, generously."""
+    shape: ModelShape
+    fit: Fit
+    """Where it goes on this machine, if nothing else is there, and why."""
     begins_with_thoughts: bool = False
     """As `GgufHeader.begins_with_thoughts`."""
+
+    @property
+    def bytes_by_place(self) -> tuple[int, int]:
+        """What it takes of the machine's memory, and of that of GPUs: weights, caches and working memory."""
+        n_gpu_layers = min(self.load.n_gpu_layers, self.fit.n_gpu_layers)
+        on_host, on_gpus = divide(self.shape, plan_of(self.load), n_gpu_layers)
+        return (on_host + on_gpus, 0) if self.fit.is_shared else (on_host, on_gpus)
+
+    @property
+    def given_up(self) -> str:
+        """What this machine's memory does not allow, in a sentence or two; empty: nothing."""
+        return f"{self.name}: {' '.join(self.fit.given_up)}" if self.fit.given_up else ""
 
 
 def choose(settings: Settings) -> Choice:
@@ -67,19 +78,25 @@ def choose(settings: Settings) -> Choice:
     # The identity first: a file that changes under the reading gets another key next time.
     status = _status(path)
     header = gguf.read_header(path)
-    load = decide_load(settings, hardware.probe(), header)
-    memory = memory_bytes(header, load.n_ctx_fim + load.n_ctx_chat, load.kv_type)
-    return Choice(worker_key(load, status), load, header.name, memory, header.begins_with_thoughts)
+    shape = whole_shape(header)
+    here = machine.present()
+    how = find_fit(settings, here, shape)
+    load = decide_load(settings, here, header, how)
+    return Choice(worker_key(load, status), load, header.name, shape, how, header.begins_with_thoughts)
 
 
-def fits_beside(choice: Choice) -> bool:
-    """Whether a model finds room beside what is in memory now. Asks the system: not for an event loop."""
-    memory = hardware.sample()
-    if choice.load.n_gpu_layers == 0:
-        return choice.memory_bytes <= memory.ram_available
-    if memory.vram_total is None or memory.vram_used is None:
-        return False  # Nobody knows: better one model after the other than none.
-    return choice.memory_bytes <= memory.vram_total - memory.vram_used
+def plan_of(load: LoadModel) -> ContextPlan:
+    """The contexts of a load."""
+    return ContextPlan(
+        n_ctx_fim=load.n_ctx_fim,
+        n_ctx_chat=load.n_ctx_chat,
+        n_seq_fim=load.n_seq_fim,
+        n_seq_chat=load.n_seq_chat,
+        n_ubatch_fim=load.n_ubatch_fim,
+        n_ubatch_chat=load.n_ubatch_chat,
+        kv_type=load.kv_type,
+        flash_attention=load.flash_attn,
+    )
 
 
 def embedded_model() -> Path:
@@ -110,12 +127,24 @@ def model_path(chosen: str) -> Path:
         if not path.is_absolute():
             # Relative to the working folder it would be chosen by the workspace.
             raise ConfigError(f"the model {shown(chosen)!r} is not an absolute path, nor one that begins with ~")
-        path = path.resolve()
+        path = _canonical(path)
         str(path).encode()
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelNotFound(f"the path of the model cannot be used: {error}") from error
     # The worker of who names the embedded model is the worker of who names none.
     return EMBEDDED_MODEL if path == EMBEDDED_MODEL.resolve() else path
+
+
+def _canonical(path: Path) -> Path:
+    """One name for a file, whatever links lead to it: a worker is shared by those who mean the same.
+
+    A part of a split model keeps its own name, by which the others are found; in the cache of Hugging Face it is a link
+    to a file that is called after its content.
+    """
+    real = path.resolve()
+    if parts.number(path) is not None and parts.number(real) is None:
+        return path.parent.resolve() / path.name
+    return real
 
 
 def _status(path: Path) -> os.stat_result:
@@ -127,27 +156,56 @@ def _status(path: Path) -> os.stat_result:
         ) from error
 
 
-def decide_load(settings: Settings, machine: Hardware, header: GgufHeader) -> LoadModel:
-    """Decide how to load a model on a machine. Pure: every daemon on this machine decides the same."""
+def whole_shape(header: GgufHeader) -> ModelShape:
+    """Shape a model with the weights of all its files. Looks at the sizes of the other parts.
+
+    Raises
+    ------
+    ModelNotFound
+        A part is missing.
+    """
+    shape = shape_of(header)
+    others = parts.others(Path(header.path), header.n_files)
+    if not others:
+        return shape
+    # Each part has a header of its own beside its weights, which is little.
+    return with_weights(shape, shape.weights_bytes + sum(_status(part).st_size for part in others))
+
+
+def find_fit(settings: Settings, here: Hardware, shape: ModelShape) -> Fit:
+    """Find a model's place on a machine, judged by the memory that there is and not by what is free. Pure.
+
+    A number of GPU layers that the user has set is taken as it is, and the contexts with it.
+
+    Raises
+    ------
+    ModelRefused
+        The settings do not go together.
+    """
     engine = settings.engine
     if engine.kv_type != "f16" and not engine.flash_attention:
         raise ModelRefused(f"kvType {engine.kv_type} needs flashAttention")
-    n_ctx_fim, n_ctx_chat = engine.n_ctx_fim, engine.n_ctx_chat
-    if header.n_ctx_train > 0:
-        # More cells than all sequences can use are memory and time for nothing.
-        n_ctx_fim = min(n_ctx_fim, max(LEAST_CTX_FIM, header.n_ctx_train * engine.n_seq_fim))
-        n_ctx_chat = min(n_ctx_chat, header.n_ctx_train * engine.n_seq_chat)
+    plan = plan_contexts(engine, shape.n_ctx_train)
+    if engine.n_gpu_layers is not None:
+        return fit_as_told(shape, plan, here, engine.n_gpu_layers)
+    return fit(shape, plan, here)
+
+
+def decide_load(settings: Settings, here: Hardware, header: GgufHeader, how: Fit) -> LoadModel:
+    """Decide how to load a model that fits like this: every daemon on this machine decides the same. Pure."""
+    engine, plan = settings.engine, how.plan
+    told = engine.n_gpu_layers
     return LoadModel(
         path=header.path,
-        n_gpu_layers=_gpu_layers(settings, machine, header, n_ctx_fim + n_ctx_chat),
-        n_threads=_threads(settings, machine),
-        n_ctx_fim=n_ctx_fim,
-        n_ctx_chat=n_ctx_chat,
-        n_seq_fim=engine.n_seq_fim,
-        n_seq_chat=engine.n_seq_chat,
-        n_ubatch_fim=engine.n_ubatch_fim,
-        n_ubatch_chat=engine.n_ubatch_chat,
-        flash_attn=engine.flash_attention,
+        n_gpu_layers=how.n_gpu_layers if told is None else told,
+        n_threads=_threads(settings, here),
+        n_ctx_fim=plan.n_ctx_fim,
+        n_ctx_chat=plan.n_ctx_chat,
+        n_seq_fim=plan.n_seq_fim,
+        n_seq_chat=plan.n_seq_chat,
+        n_ubatch_fim=plan.n_ubatch_fim,
+        n_ubatch_chat=plan.n_ubatch_chat,
+        flash_attn=plan.flash_attention,
         use_mmap=engine.mmap,
         kv_type=engine.kv_type,
         fim_order=engine.fim_order,
@@ -156,36 +214,12 @@ def decide_load(settings: Settings, machine: Hardware, header: GgufHeader) -> Lo
     )
 
 
-def _threads(settings: Settings, machine: Hardware) -> tuple[int, ...]:
+def _threads(settings: Settings, here: Hardware) -> tuple[int, ...]:
     """Physical cores minus one, for the editor. Where that is one, two may still be faster: the worker measures."""
     if settings.engine.n_threads is not None:
         return (settings.engine.n_threads,)
-    cores = max(1, machine.physical_cores)
+    cores = max(1, here.physical_cores)
     return (1, 2) if cores == 2 else (max(1, cores - 1),)
-
-
-def _gpu_layers(settings: Settings, machine: Hardware, header: GgufHeader, n_cells: int) -> int:
-    if settings.engine.n_gpu_layers is not None:
-        return settings.engine.n_gpu_layers
-    # A GPU without memory of its own uses the machine's.
-    largest = max((gpu.vram_total or machine.ram_total for gpu in machine.gpus), default=0)
-    needed = memory_bytes(header, n_cells, settings.engine.kv_type)
-    # One more than there are blocks: the output layer counts too.
-    return header.n_layers + 1 if needed <= largest * VRAM_SHARE else 0
-
-
-def memory_bytes(header: GgufHeader, n_cells: int, kv_type: str) -> int:
-    """Bytes that a loaded model takes, generously: weights, KV cache and working memory."""
-    return header.weights_bytes + kv_bytes(header, n_cells, kv_type) + COMPUTE_BYTES
-
-
-def kv_bytes(header: GgufHeader, n_cells: int, kv_type: str) -> int:
-    """Bytes of the KV cache, as if every layer had full attention."""
-    head = header.n_embd // max(1, header.n_head)
-    keys = header.integer("attention.key_length", head)
-    values = header.integer("attention.value_length", head)
-    bits = 16 if kv_type == "f16" else 8.5
-    return int(n_cells * header.n_layers * header.n_head_kv * (keys + values) * bits / 8)
 
 
 def worker_key(load: LoadModel, status: os.stat_result) -> str:

@@ -1,55 +1,59 @@
-"""Which model serves a request: one, which can be exchanged for another while the daemon runs."""
+"""Which model serves a request: one for each role, which can be exchanged for another while the daemon runs."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from botframework import config
 from botframework.errors import (
     BotframeworkError,
     ModelCannotInfill,
-    ModelLoading,
     ModelNotConfigured,
     WorkerCrashed,
     WorkerUnavailable,
 )
-from botframework.manager import snapshots
-from botframework.manager.candidate import Candidate
+from botframework.manager.carry import RecentTexts
+from botframework.manager.exchange import EXCHANGED, exchange
 from botframework.manager.gauges import Gauges
+from botframework.manager.hosting import Hosting
 from botframework.manager.launch import default_command
-from botframework.manager.supervisor import Supervisor, WorkerState
-from botframework.manager.workplace import Workplace
-from botframework.process import logs
+from botframework.manager.library import Library
+from botframework.manager.machine_watch import MachineWatch
+from botframework.manager.roles import SERVED, model_of
+from botframework.manager.state import WorkerState, tell
+from botframework.manager.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from botframework.config import Settings
+    from botframework.manager.advice import Advice
+    from botframework.manager.entry import ModelEntry
     from botframework.manager.generation import Generation
-    from botframework.manager.load import Choice
-    from botframework.manager.shelf import Listing, Shelf
+    from botframework.manager.hosted import HostedModel
+    from botframework.manager.shelf import Listing
     from botframework.manager.status import Snapshot
+    from botframework.manager.supervisor import Supervisor
+    from botframework.models.recommendation import Role
     from botframework.wire.messages import ChatRequest, FimRequest, Inspection, Loaded, SessionInfo
 
-EXCHANGED = ModelLoading("another model is being loaded in the place of the one that was asked", fraction=0.0)
 UNLOADED = ModelNotConfigured("the model was unloaded while the request was with it")
+STOPPING = WorkerUnavailable("the daemon is stopping")
 
 _log = logging.getLogger(__name__)
 
 
 class Router:
-    """Serves every request of this daemon with one model: that of the settings until another one is loaded.
+    """Serves every request of this daemon with its role's model: those of the settings until others are loaded.
 
     Parameters
     ----------
     on_change
-        Called whenever `state` has changed.
+        Called whenever `state`, or that of another role's model, has changed.
     on_ready
         Called once per load.
     on_progress
@@ -70,246 +74,235 @@ class Router:
         root_uri: str = "",
         command: Sequence[str] | None = None,
     ) -> None:
-        self._settings = settings
-        self._configured = settings
-        """As at the start: `load_model` changes the others."""
+        self._paths: dict[Role, str] = {role: model_of(settings, role) or "" for role in SERVED}
+        """What serves each role, or did before it was unloaded; empty: the embedded model."""
+        self._serving: dict[Role, HostedModel] = {}
+        """Empty while everything is unloaded or stopped."""
+        self._candidate: HostedModel | None = None
+        """Loads beside those that serve."""
+        self._retiring: dict[asyncio.Task[None], HostedModel] = {}
+        """Still answer what was asked of them."""
         self._on_change = on_change
         self._on_ready = on_ready
         self._on_progress = on_progress
-        self._root_uri = root_uri
-        self._command = default_command() if command is None else tuple(command)
-        self._choice: Choice | None = None
-        self._supervisor: Supervisor | None = None
-        self._candidate: Supervisor | None = None
-        """Loads a model beside the present one."""
-        self._exchange: asyncio.Task[Any] | None = None
-        """The newest `load_model`."""
-        self._shelf: Shelf | None = None
-        self._failure: BotframeworkError | None = None
+        self._library = Library(settings)
+        self._hosting = Hosting(
+            settings,
+            self._library,
+            root_uri=root_uri,
+            command=default_command() if command is None else tuple(command),
+            on_progress=self._progressed,
+        )
+        self._machine = MachineWatch(self._library.look_again)
         self._stopped = True
-        self._unloaded = False
-        self._restarting = asyncio.Lock()
-        self._reading = True
-        self._beginning: asyncio.Task[None] | None = None
-        self._gauges = Gauges()
-        self._log_file = ""
+        self._turns = Turns()
+        self._texts = RecentTexts()
+        self._gauges = Gauges(self._library)
 
     @property
     def state(self) -> WorkerState:
-        """Where the model stands."""
-        if self._unloaded:
-            return WorkerState.STOPPED
-        if self._failure is not None:
-            return WorkerState.ERROR
-        if self._supervisor is not None:
-            return self._supervisor.state
-        return WorkerState.STOPPED if self._stopped else WorkerState.STARTING
+        """Where the model stands that completes code."""
+        return self._serving["fim"].state if self._serving else WorkerState.STOPPED
 
     @property
     def last_error(self) -> BotframeworkError | None:
-        """Why the model cannot be used, or what happened to it last."""
-        return self._failure or (self._supervisor.last_error if self._supervisor is not None else None)
+        """Why that model cannot be used, or what happened to it last."""
+        return self._serving["fim"].last_error if self._serving else None
 
     @property
     def begins_with_thoughts(self) -> bool:
         """Whether the model's template makes it think aloud before every answer to a chat."""
-        return self._choice is not None and self._choice.begins_with_thoughts
+        choice = self._serving["chat"].choice if self._serving else None
+        return choice is not None and choice.begins_with_thoughts
+
+    def supervisor(self, role: Role) -> Supervisor | None:
+        """What keeps the worker of a role, while there is one."""
+        return self._serving[role].supervisor if self._serving else None
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to look at the model and to find or start its worker. Never raises: `state` and `last_error` tell."""
+        """Begin to look at the models and to find or start their workers. Never raises: `state` and errors tell."""
         if self._stopped:
-            self._begin(anew=False)
+            self._stopped = False
+            self._begin(asleep=not self._hosting.settings.worker.preload)
+            self._machine.look(())
 
     async def stop(self) -> None:
-        """Let go of the worker, which ends if nobody else uses it."""
+        """Let go of the workers, which end if nobody else uses them."""
         self._stopped = True
-        self._call_off_exchange()
-        await self._leave(WorkerUnavailable("the daemon is stopping"))
+        self._turns.call_off()
+        self._library.stop()
+        self._machine.stop()
+        await self._leave(STOPPING)
 
     async def restart(self) -> None:
-        """Begin anew, with a fresh look at the file and a fresh budget."""
-        self._call_off_exchange()
-        async with self._restarting:
-            await self._leave(WorkerCrashed("the worker is being restarted because somebody asked for it"))
-            if not self._stopped:
+        """Begin anew, with a fresh look at the files and a fresh budget of starts."""
+        async with self._turns.turn():
+            if self._stopped:
+                return
+            if self._serving:
+                await asyncio.gather(*(model.restart() for model in self._hosted()))
+            else:
                 self._begin(anew=True)
-                self._on_change()
 
-    def _begin(self, *, anew: bool) -> None:
-        self._stopped = self._unloaded = False
-        self._failure = None
-        self._beginning = asyncio.create_task(self._find_and_start(anew=anew), name="choose the model")
+    def _begin(self, *, anew: bool = False, asleep: bool = False) -> None:
+        by_path = {path: self._host(path) for path in self._paths.values()}
+        self._serving = {role: by_path[path] for role, path in self._paths.items()}
+        for model in by_path.values():
+            model.begin(anew=anew, asleep=asleep)
 
-    async def _find_and_start(self, *, anew: bool) -> None:
-        try:
-            folder, self._log_file, choice = await asyncio.to_thread(self._look, self._settings)
-            self._choice = choice
-            candidate = self._make(choice, folder)
-            candidate.promote()
-            supervisor = candidate.supervisor
-            await self._place_snapshots(supervisor)
-            self._supervisor = supervisor
-            await (supervisor.restart() if anew else supervisor.start())
-        except BotframeworkError as error:
-            self._fail(error)
-        except Exception as error:  # noqa: BLE001 - a defect here must end in a state that people see
-            _log.exception("the model could not be chosen")
-            self._fail(WorkerUnavailable(f"the model could not be chosen: {error}"))
+    def _host(self, path: str, *, is_new: bool = False) -> HostedModel:
+        return self._hosting.host(path, on_change=self._model_changed, on_ready=self._model_ready, is_new=is_new)
 
-    def _look(self, settings: Settings) -> tuple[Path, str, Choice]:
-        """In a thread: a header is megabytes on a disk that may be slow."""
-        from botframework.manager.load import choose  # on use: an editor waits for the daemon's start
+    def _hosted(self) -> tuple[HostedModel, ...]:
+        """The models that serve, each once."""
+        return tuple(dict.fromkeys(self._serving.values()))
 
-        return config.runtime_dir(), str(config.log_dir() / logs.FILE_NAME), choose(settings)
-
-    def _make(self, choice: Choice, folder: Path) -> Candidate:
-        place = Workplace(choice.key, folder, keep_alive_s=self._settings.worker.keep_alive_s, command=self._command)
-        make = functools.partial(Supervisor, choice.load, place, on_progress=self._on_progress)
-        candidate = Candidate(make, on_change=self._on_change, on_ready=self._on_ready)
-        if not self._reading:
-            candidate.supervisor.pause_reading()
-        return candidate
-
-    async def _place_snapshots(self, supervisor: Supervisor) -> None:
-        while True:
-            settings = self._settings
-            folder = await asyncio.to_thread(snapshots.folder, settings, self._root_uri)
-            if settings is self._settings:
-                break
-        supervisor.use_snapshots(folder, snapshots.limit_bytes(settings))
-
-    async def update(self, settings: Settings) -> None:
-        """Take over what may change in a running daemon: whether sessions are kept on disk."""
-        if settings.sessions == self._settings.sessions:
-            return
-        self._settings = msgspec.structs.replace(self._settings, sessions=settings.sessions)
-        if self._supervisor is not None:
-            await self._place_snapshots(self._supervisor)
-
-    def _fail(self, error: BotframeworkError) -> None:
-        _log.error("%s", error)
-        self._failure = error
-        self._on_change()
+    def _all(self) -> tuple[HostedModel, ...]:
+        """The models that have a worker, or may soon."""
+        candidate = () if self._candidate is None else (self._candidate,)
+        return (*self._hosted(), *candidate, *self._retiring.values())
 
     async def _leave(self, reason: BotframeworkError) -> None:
-        beginning, self._beginning = self._beginning, None
-        if beginning is not None:
-            beginning.cancel()
-            await asyncio.gather(beginning, return_exceptions=True)
-        present, self._supervisor = self._supervisor, None
-        candidate, self._candidate = self._candidate, None
-        self._gauges.forget()
-        for supervisor in (present, candidate):
-            if supervisor is not None:
-                await supervisor.stop(reason)
+        leaving, retiring = self._all(), tuple(self._retiring)
+        self._serving = {}
+        await asyncio.gather(*(model.stop(reason) for model in leaving), *retiring)
+
+    async def update(self, settings: Settings) -> None:
+        """Take over what may change in a running daemon: whether sessions are kept on disk.
+
+        Another context size never reloads a model that serves; it takes a `restart` of the daemon.
+        """
+        if settings.sessions == self._hosting.settings.sessions:
+            return
+        self._hosting.settings = msgspec.structs.replace(self._hosting.settings, sessions=settings.sessions)
+        for supervisor in self._supervisors():
+            await self._hosting.place_snapshots(supervisor)
+
+    # --- what the models tell -----------------------------------------------------------------------------------------
+
+    def _model_changed(self, model: HostedModel) -> None:
+        if model in self._serving.values():
+            self._on_change()
+
+    def _model_ready(self, model: HostedModel, loaded: Loaded) -> None:
+        if model in self._serving.values():
+            self._announce(loaded)
+
+    def _announce(self, loaded: Loaded) -> None:
+        tell(self._on_ready, loaded)
+        self._machine.look(loaded.devices)
+
+    def _progressed(self, _: float) -> None:
+        """Report how far the loading is, of all models that are being loaded together."""
+        loading = [model.supervisor for model in self._all() if model.state is WorkerState.LOADING]
+        fractions = [supervisor.load_fraction for supervisor in loading if supervisor is not None]
+        if fractions:
+            self._on_progress(sum(fractions) / len(fractions))
 
     # --- models -------------------------------------------------------------------------------------------------------
 
-    async def models(self) -> Listing:
-        """The files that can be chosen from."""
-        loaded = self._supervisor.loaded if self._supervisor is not None else None
-        return await asyncio.to_thread(lambda: self._get_shelf().list(loaded.model.path if loaded is not None else ""))
-
-    def _get_shelf(self) -> Shelf:
-        """In a thread: what it imports, an editor would wait for at the daemon's start."""
-        from botframework.manager.shelf import Shelf
-
-        self._shelf = self._shelf or Shelf(self._configured)
-        return self._shelf
-
-    async def load_model(self, path: str) -> None:
-        """Exchange the present model for another, and return when it is ready; of two calls the newer one wins.
+    async def load_model(self, path: str, roles: tuple[Role, ...] = ()) -> None:
+        """Exchange the model of some roles for another, and return when it is ready; of two calls the newer one wins.
 
         The present model serves until then, unless both do not fit into memory together. If the new one cannot be
         loaded, the present one goes on or comes back.
+
+        Parameters
+        ----------
+        roles
+            Empty: all that are served.
 
         Raises
         ------
         BotframeworkError
             The new one cannot be loaded: its path, its file, its worker.
         """
-        self._call_off_exchange()
-        task = self._exchange = asyncio.current_task()
-        try:
-            async with self._restarting:
-                if self._stopped:
-                    raise WorkerUnavailable("the daemon is stopping")
-                settings = msgspec.structs.replace(self._settings, model=path)
-                folder, self._log_file, choice = await asyncio.to_thread(self._look_at_other, settings)
-                if not self._is_serving(choice):
-                    await self._change_to(choice, folder)
-                self._settings = msgspec.structs.replace(self._settings, model=path)
-        finally:
-            if self._exchange is task:
-                self._exchange = None
+        async with self._turns.turn(may_be_called_off=True):
+            if self._stopped:
+                raise self._absent()
+            await self._give(path, [role for role in roles if role in SERVED] or SERVED)
+
+    async def _give(self, path: str, roles: Sequence[Role]) -> None:
+        new = self._host(path, is_new=True)
+        choice = await new.look()
+        same = [m for m in self._hosted() if m.state is WorkerState.READY and m.choice and m.choice.key == choice.key]
+        new = same[0] if same else new
+        before, paths = self._serving, self._paths
+        # Who was unloaded comes back for all roles: a role without a model would be an error nobody asked for.
+        after = before | dict.fromkeys(roles if before else SERVED, new)
+        leaving = [model for model in self._hosted() if model not in after.values()]
+        if same:
+            self._take_place(new, after)
+        else:
+            self._candidate = new
+            try:
+                present = [before[role] for role in roles if before]
+                await exchange(new, present, leaving, lambda new: self._take_place(new, after), self._texts)
+            except BaseException:
+                self._put_back(before, paths, leaving)
+                await new.stop(EXCHANGED)
+                raise
+            finally:
+                self._candidate = None
+        for model in leaving:
+            self._retire(model)
+
+    def _take_place(self, new: HostedModel, serving: dict[Role, HostedModel]) -> None:
+        self._serving = serving
+        self._paths = {role: model.path for role, model in serving.items()}
+        self._on_change()
+        if new.state is WorkerState.READY and new.supervisor is not None and new is self._candidate:
+            assert new.supervisor.loaded is not None  # noqa: S101 - it is ready
+            self._announce(new.supervisor.loaded)
+
+    def _put_back(
+        self, before: dict[Role, HostedModel], paths: dict[Role, str], leaving: Iterable[HostedModel]
+    ) -> None:
+        if self._serving is before or self._stopped:
+            return
+        self._serving, self._paths = before, paths
+        for model in leaving:
+            if model.state is WorkerState.STOPPED:
+                model.begin()
+        self._on_change()
+
+    def _retire(self, model: HostedModel) -> None:
+        """Let a model answer what it was asked, and then go."""
+        task = asyncio.create_task(model.retire(EXCHANGED), name="retire a model")
+        self._retiring[task] = model
+        task.add_done_callback(lambda task: self._retiring.pop(task, None))
 
     async def unload_model(self) -> None:
-        """Let go of the model until `load_model` or `restart`."""
-        self._call_off_exchange()
-        async with self._restarting:
+        """Let go of all models until `load_model` or `restart`."""
+        async with self._turns.turn():
             await self._leave(UNLOADED)
-            if not self._stopped:
-                self._unloaded, self._failure, self._choice = True, None, None
-                self._on_change()
-
-    def _call_off_exchange(self) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.cancel()
-
-    def _look_at_other(self, settings: Settings) -> tuple[Path, str, Choice]:
-        from botframework.manager.load import model_path
-
-        self._get_shelf().require_trusted(model_path(settings.model or ""))
-        return self._look(settings)
-
-    def _is_serving(self, choice: Choice) -> bool:
-        is_same = self._choice is not None and self._choice.key == choice.key
-        return is_same and self.state is WorkerState.READY
-
-    async def _change_to(self, choice: Choice, folder: Path) -> None:
-        from botframework.manager.load import fits_beside
-
-        candidate = self._make(choice, folder)
-        await self._place_snapshots(candidate.supervisor)
-        present = self._supervisor if self.state is WorkerState.READY else None
-        if present is None or not await asyncio.to_thread(fits_beside, choice):
-            await self._change_over(candidate, choice)
-            return
-        self._candidate = candidate.supervisor
-        try:
-            loaded = await candidate.load()
-        except BaseException:
-            self._candidate = None
-            await candidate.supervisor.stop()
-            raise
-        self._candidate = None
-        self._supervisor, self._choice = candidate.supervisor, choice
-        self._gauges.forget()
-        candidate.promote()
-        self._on_change()
-        self._on_ready(loaded)
-        await present.stop(EXCHANGED)
-
-    async def _change_over(self, candidate: Candidate, choice: Choice) -> None:
-        """Let go of what there is first; if nothing comes of the new model, begin again with the old one."""
-        was_unloaded = self._unloaded
-        await self._leave(EXCHANGED)
-        self._supervisor, self._choice = candidate.supervisor, choice
-        self._unloaded, self._failure = False, None
-        candidate.promote()
-        try:
-            await candidate.load()
-        except BaseException:
-            await self._leave(EXCHANGED)
-            if was_unloaded:
-                self._unloaded, self._choice = True, None
-            elif not self._stopped:
-                self._begin(anew=False)
             self._on_change()
-            raise
+
+    async def wake(self, role: Role) -> None:
+        """If a role's model sleeps, load it and wait until it is ready; else nothing. For who would rather wait."""
+        if self._serving:
+            await self._serving[role].wake()
+
+    async def models(self) -> Listing:
+        """The files that can be chosen from."""
+        return await self._library.list(self._loaded_paths())
+
+    async def advice(self, roles: tuple[Role, ...]) -> Advice:
+        """What this machine is, and which models suit it."""
+        return await self._library.advice(roles)
+
+    async def pull(self, reference: str, on_progress: Callable[[int, int | None], None]) -> ModelEntry:
+        """Have a model in the folder; see `Library.pull`."""
+        return await self._library.pull(reference, on_progress)
+
+    async def remove_model(self, path: str) -> None:
+        """Take a pulled model out of the folder; see `Library.remove`."""
+        await self._library.remove(path, self._loaded_paths())
+
+    def _loaded_paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(each.loaded.model.path for each in self._supervisors() if each.loaded is not None))
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -321,74 +314,84 @@ class Router:
         ModelLoading, ModelNotConfigured, ModelCannotInfill, ServerBusy, ...
             At once, if it cannot be computed now.
         """
-        supervisor = self._require()
+        supervisor = self._require("fim")
         if supervisor.loaded is not None and not supervisor.loaded.model.can_infill:
             name = supervisor.loaded.model.name
             raise ModelCannotInfill(f"the model {name} has no fill-in-the-middle tokens and cannot complete code")
-        return supervisor.submit(request)
+        generation = supervisor.submit(request)
+        self._texts.note(request)
+        return generation
 
     def chat(self, request: ChatRequest) -> Generation:
         """Answer a conversation; raises as `complete` does."""
-        return self._require().submit(request)
+        return self._require("chat").submit(request)
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
-        """List this daemon's KV sessions."""
-        return await self._require().sessions()
+        """List this daemon's KV sessions; a model that sleeps has none."""
+        return await _joined(supervisor.sessions() for supervisor in self._awake())
 
     async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
         """Forget one; those that are left in memory are returned."""
-        return await self._require().close_session(name)
+        self._texts.forget(name)
+        return await _joined(supervisor.close_session(name) for supervisor in self._awake())
 
     async def clear_sessions(self) -> tuple[SessionInfo, ...]:
         """Forget all of them and delete the workspace's snapshots, also when no worker is there to do it."""
-        left: tuple[SessionInfo, ...] = ()
+        self._texts.clear()
+        attached = [supervisor for supervisor in self._supervisors() if supervisor.worker_pid]
         try:
-            if self._supervisor is not None and self._supervisor.worker_pid:
-                left = await self._supervisor.clear_sessions()
+            return await _joined(supervisor.clear_sessions() for supervisor in attached)
         except WorkerCrashed as error:
             _log.info("sessions were cleared without the worker: %s", error)
+            return ()
         finally:
-            await asyncio.to_thread(snapshots.delete_all, self._root_uri)
-        return left
+            await self._hosting.delete_snapshots()
 
     async def inspect(self, name: str) -> Inspection:
         """How a session's last completion was asked."""
-        return await self._require().inspect(name)
+        return await self._require("fim").inspect(name)
 
-    def _require(self) -> Supervisor:
-        if self._unloaded:
-            raise ModelNotConfigured("no model is loaded: it was unloaded; load one, or restart")
-        if self._failure is not None:
-            raise self._failure.with_traceback(None)
-        if self._supervisor is None:
-            if self._stopped:
-                raise WorkerUnavailable("the daemon is stopping")
-            raise ModelLoading("the model is being looked at", fraction=0.0)
-        return self._supervisor
+    def _require(self, role: Role) -> Supervisor:
+        if not self._serving:
+            raise self._absent()
+        return self._serving[role].require()
+
+    def _awake(self) -> list[Supervisor]:
+        """Whoever can be asked something without being woken for it."""
+        if not self._serving:
+            raise self._absent()
+        return [model.require() for model in self._hosted() if model.state is not WorkerState.SLEEPING]
+
+    def _absent(self) -> BotframeworkError:
+        if self._stopped:
+            return WorkerUnavailable("the daemon is stopping")
+        return ModelNotConfigured("no model is loaded: it was unloaded; load one, or restart")
+
+    def _supervisors(self) -> tuple[Supervisor, ...]:
+        return tuple(model.supervisor for model in self._all() if model.supervisor is not None)
 
     def pause_reading(self) -> None:
-        """Let the worker wait: our client does not read."""
-        self._reading = False
-        if self._supervisor is not None:
-            self._supervisor.pause_reading()
+        """Let the workers wait: our client does not read."""
+        self._hosting.is_reading = False
+        for supervisor in self._supervisors():
+            supervisor.pause_reading()
 
     def resume_reading(self) -> None:
         """Go on."""
-        self._reading = True
-        if self._supervisor is not None:
-            self._supervisor.resume_reading()
+        self._hosting.is_reading = True
+        for supervisor in self._supervisors():
+            supervisor.resume_reading()
 
     # --- heartbeat ----------------------------------------------------------------------------------------------------
 
     async def snapshot(self) -> Snapshot:
-        """How everything is, now; figures that the worker does not give in time are the last ones."""
-        choice = self._choice
-        chosen = "" if self._unloaded else self._settings.model or ""
+        """How everything is, now; figures that a worker does not give in time are the last ones."""
+        notices = [text for model in self._hosted() for text in model.notices]
         return await self._gauges.read(
-            self._supervisor,
-            self.state,
-            self.last_error,
-            model_name=choice.name if choice is not None else "",
-            model_path=choice.load.path if choice is not None else chosen,
-            log_file=self._log_file,
+            self._serving, log_file=self._hosting.log_file, notice=" ".join((*notices, *self._machine.told))
         )
+
+
+async def _joined(answers: Iterable[Awaitable[tuple[SessionInfo, ...]]]) -> tuple[SessionInfo, ...]:
+    """All sessions of several workers; a snapshot that two of them know is one."""
+    return tuple(dict.fromkeys(chain.from_iterable(await asyncio.gather(*answers))))

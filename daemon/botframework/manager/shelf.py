@@ -1,12 +1,15 @@
-"""The model files that can be chosen from: the embedded one, the configured one, and those in the user's folder.
+"""The model files that can be chosen from: the embedded one, the configured ones, the user's and other programs'.
 
 Files are found by their names and described by their headers, which are read once for as long as a file stays the same.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
+import logging
 import os
-import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -15,22 +18,27 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from botframework import config
 from botframework.errors import BotframeworkError, ConfigError
+from botframework.manager import machine
 from botframework.manager.entry import ModelEntry
-from botframework.manager.load import EMBEDDED_MODEL, decide_load, memory_bytes, model_path
+from botframework.manager.folder import models_folder
+from botframework.manager.load import EMBEDDED_MODEL, find_fit, model_path, whole_shape
+from botframework.manager.roles import ROLES, SERVED, model_of
 from botframework.manager.status import Problem
-from botframework.models import gguf, hardware
+from botframework.models import gguf, parts
 from botframework.models.source import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from botframework.config import Settings
+    from botframework.manager.entry import Source
     from botframework.models.gguf import GgufHeader
+    from botframework.models.hardware import Hardware
+    from botframework.models.store.value import InstalledModel
 
-FOLDER_NAME = "models"
-"""In the user's data folder."""
+_log = logging.getLogger(__name__)
+
 MAX_DEPTH = 3
 """Folders below the user's: deep enough for maker/model/file, as other programs store them."""
 MAX_SCANNED = 10_000
@@ -39,10 +47,6 @@ MAX_MODELS = 200
 """Files listed: each one's header is read, and nobody chooses from more."""
 MAX_REMEMBERED = 512
 """Descriptions kept; a header takes some 0.1 s to read, and a list is asked for whenever a menu opens."""
-RAM_SHARE = 0.8
-"""Of the machine's memory that a model may take: the editor and the system need the rest."""
-
-_LATER_PART = re.compile(r"-(\d{5})-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 class Listing(NamedTuple):
@@ -72,34 +76,74 @@ class Shelf:
     @property
     def folder(self) -> Path:
         """Where the user's model files are; it need not exist."""
-        chosen = self._settings.models.folder
-        return Path(chosen).expanduser() if chosen is not None else config.data_dir() / FOLDER_NAME
+        return models_folder(self._settings)
 
-    def list(self, loaded: str) -> Listing:
-        """Every file with its description; ``loaded`` is the path of the loaded one, empty if there is none."""
+    def list(self, loaded: Collection[str]) -> Listing:
+        """Every file with its description; ``loaded`` are the paths of those that serve."""
         with self._lock:
             return self._list(loaded)
 
-    def _list(self, loaded: str) -> Listing:
-        found = look(self.folder)
+    def describe(self, path: Path) -> ModelEntry:
+        """One file that is not loaded."""
+        with self._lock:
+            return self._described_as(path, self._kept().get(_identity(path)), machine.present)
+
+    def paths(self) -> tuple[Path, ...]:
+        """Every file of the user, in the folder or another program's, without a look into any of them."""
+        found = {_identity(path): path for path in look(self.folder).paths}
+        return tuple((found | {identity: Path(model.path) for identity, model in self._kept().items()}).values())
+
+    def _list(self, loaded: Collection[str]) -> Listing:
+        found, kept = look(self.folder), self._kept()
+        here = functools.cache(machine.present)  # once for all files that have to be read
         configured = self._configured()
         fixed = [EMBEDDED_MODEL] if EMBEDDED_MODEL.is_file() else []
-        fixed += [configured] if configured is not None else []
-        fixed += [Path(loaded)] if loaded else []
+        fixed += [*configured, *map(Path, loaded)]
         paths: dict[str, Path] = {}
-        for path in (*fixed, *found.paths):
+        for path in (*fixed, *found.paths, *(Path(model.path) for model in kept.values())):
             paths.setdefault(_identity(path), path)
-        at_start = EMBEDDED_MODEL if self._settings.model is None else configured
+        most = MAX_MODELS + len(fixed)
+        in_use = {_identity(Path(path)) for path in loaded}
+        at_start = {_identity(path) for path in configured}
+        if any(model_of(self._settings, role) is None for role in SERVED):
+            at_start.add(_identity(EMBEDDED_MODEL))
         entries = (
             msgspec.structs.replace(
-                self._describe(path),
-                loaded=bool(loaded) and identity == _identity(Path(loaded)),
+                self._described_as(path, kept.get(identity), here),
+                loaded=identity in in_use,
                 embedded=identity == _identity(EMBEDDED_MODEL),
-                configured=at_start is not None and identity == _identity(at_start),
+                configured=identity in at_start,
             )
-            for identity, path in paths.items()
+            for identity, path in itertools.islice(paths.items(), most)
         )
-        return Listing(tuple(entries), printable(self.folder), found.has_more)
+        return Listing(tuple(entries), printable(self.folder), found.has_more or len(paths) > most)
+
+    def _kept(self) -> dict[str, InstalledModel]:
+        """What the store knows of: downloads of ours, and the models of other programs."""
+        from botframework.models.store.store import Store
+
+        store = Store(self.folder)
+        try:
+            known = (*store.installed(), *store.foreign())
+        except (OSError, BotframeworkError) as error:
+            _log.warning("neither downloads nor other programs' models are listed: %s", error)
+            return {}
+        return {_identity(Path(model.path)): model for model in known}
+
+    def _described_as(self, path: Path, kept: InstalledModel | None, here: Callable[[], Hardware]) -> ModelEntry:
+        """The description, and where the file is from; ``here`` looks at the machine."""
+        entry = self._describe(path, here)
+        if kept is None:
+            return msgspec.structs.replace(entry, source=self._source(path))
+        # Ollama names files by their digests; people know its models by other names.
+        name = printable(kept.name) if kept.origin == "ollama" else entry.name
+        return msgspec.structs.replace(entry, name=name, source=kept.origin)
+
+    def _source(self, path: Path) -> Source:
+        identity = _identity(path)
+        if identity == _identity(EMBEDDED_MODEL):
+            return "embedded"
+        return "folder" if Path(identity).is_relative_to(_identity(self.folder)) else "file"
 
     def require_trusted(self, path: Path) -> None:
         """Let a workspace that is not trusted have no other model than what the user has put on the shelf.
@@ -111,36 +155,36 @@ class Shelf:
         """
         if self._settings.workspace_trusted:
             return
-        configured = self._configured()
-        allowed = {EMBEDDED_MODEL, *look(self.folder).paths, *([configured] if configured is not None else [])}
-        if _identity(path) not in {_identity(each) for each in allowed}:
+        if _identity(path) not in {_identity(each) for each in (EMBEDDED_MODEL, *self._configured(), *self.paths())}:
             raise ConfigError(
-                f"the workspace is not trusted: only the models in {printable(self.folder)}, the configured and the "
-                "embedded one can be loaded"
+                f"the workspace is not trusted: only the models in {printable(self.folder)}, those of other programs, "
+                "the configured ones and the embedded one can be loaded"
             )
 
-    def _configured(self) -> Path | None:
-        if self._settings.model is None:
-            return None
-        try:
-            return model_path(self._settings.model)
-        except BotframeworkError:
-            return None
+    def _configured(self) -> tuple[Path, ...]:
+        """The files that settings name for some role, as far as they can be found."""
+        found: dict[Path, None] = {}
+        for role in ROLES:
+            name = model_of(self._settings, role)
+            with contextlib.suppress(BotframeworkError):
+                if name is not None:
+                    found.setdefault(model_path(name))
+        return tuple(found)
 
-    def _describe(self, path: Path) -> ModelEntry:
+    def _describe(self, path: Path, here: Callable[[], Hardware]) -> ModelEntry:
         try:
             status = path.stat()
         except (OSError, ValueError):
-            return self._read(path, 0)
+            return self._read(path, 0, here)
         key = (str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if key not in self._described:
-            self._described[key] = self._read(path, status.st_size)
+            self._described[key] = self._read(path, status.st_size, here)
             while len(self._described) > MAX_REMEMBERED:
                 self._described.popitem(last=False)
         self._described.move_to_end(key)
         return self._described[key]
 
-    def _read(self, path: Path, size: int) -> ModelEntry:
+    def _read(self, path: Path, size: int, here: Callable[[], Hardware]) -> ModelEntry:
         blank = ModelEntry(
             name=printable(path.name),
             path=printable(path),
@@ -155,11 +199,12 @@ class Shelf:
             loaded=False,
             embedded=False,
             configured=False,
+            source="file",
             problem=None,
         )
         try:
             header = gguf.read_header(path)
-            fits_here = fits(self._settings, hardware.probe(), header)
+            fits_here = fits(self._settings, here(), header)
         except BotframeworkError as error:
             return msgspec.structs.replace(blank, problem=Problem(kind=type(error).__name__, message=error.message))
         return msgspec.structs.replace(
@@ -211,12 +256,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _is_model(entry: os.DirEntry[str]) -> bool:
     """By its name alone: whether it can be loaded is told by its header."""
     name = entry.name.lower()
-    part = _LATER_PART.search(name)
+    part = parts.number(name)
     # A projector is the eye of a model that is another file, and no model itself.
     return (
         name.endswith(".gguf")
         and not name.startswith("mmproj")
-        and (part is None or int(part[1]) == 1)
+        and (part is None or part == 1)
         and not _is_folder(entry)
     )
 
@@ -226,20 +271,18 @@ def _identity(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def fits(settings: Settings, machine: hardware.Hardware, header: GgufHeader) -> bool | None:
-    """Whether a model with its contexts finds room on this machine when nothing else is there. Pure.
+def fits(settings: Settings, here: Hardware, header: GgufHeader) -> bool | None:
+    """Whether a model with its contexts finds room on this machine when nothing else is there.
 
-    None for a model in several files: the header of the first knows nothing of the others' weights.
+    Looks at the sizes of the other files of a split model; None if their names cannot be told.
 
     Raises
     ------
     ModelRefused
         The settings do not go together.
+    ModelNotFound
+        A part is missing.
     """
-    if header.metadata.get("split.count", 0) not in {0, 1}:
+    if header.n_files > 1 and not parts.others(Path(header.path), header.n_files):
         return None
-    load = decide_load(settings, machine, header)
-    if load.n_gpu_layers > header.n_layers:
-        return True  # decided by the same arithmetic
-    needed = memory_bytes(header, load.n_ctx_fim + load.n_ctx_chat, load.kv_type)
-    return needed <= machine.ram_total * RAM_SHARE
+    return find_fit(settings, here, whole_shape(header)).placement != "none"

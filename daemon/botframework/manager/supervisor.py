@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from collections import deque
 from dataclasses import replace
@@ -24,12 +23,14 @@ from botframework.errors import (
 from botframework.manager import ledger
 from botframework.manager.attach import Attached, attach, greeting, last_words
 from botframework.manager.dispatch import Dispatch
+from botframework.manager.state import WorkerState, tell
 from botframework.wire.messages import (
     ClearSessions,
     CloseSession,
     GetStats,
     Inspect,
     Inspection,
+    LeaveAsked,
     ListSessions,
     Loaded,
     LoadFailed,
@@ -41,10 +42,11 @@ from botframework.wire.messages import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from botframework.manager.dispatch import Answer
     from botframework.manager.generation import Generation
     from botframework.manager.workplace import Workplace
     from botframework.wire.flight import FlightRecord
-    from botframework.wire.messages import ChatRequest, FimRequest, LoadModel, SessionInfo, ToDaemon
+    from botframework.wire.messages import ChatRequest, FimRequest, LoadModel, Message, SessionInfo, ToDaemon
 
 STOP_PATIENCE_S = 1.0
 """How long `Supervisor.stop` waits for a worker that should end because we were its last client; half of what an editor
@@ -53,18 +55,6 @@ DEATH_PATIENCE_S = 0.3
 """Between the end of a connection and the end of its process; later, the worker lives and only refused us."""
 
 _log = logging.getLogger(__name__)
-
-
-class WorkerState(enum.Enum):
-    """Where a supervisor stands."""
-
-    STOPPED = "stopped"
-    STARTING = "starting"
-    LOADING = "loading"
-    READY = "ready"
-    RESTARTING = "restarting"
-    ERROR = "error"
-    """Until `Supervisor.restart`."""
 
 
 class Supervisor:
@@ -81,6 +71,7 @@ class Supervisor:
         on_change: Callable[[], None] = lambda: None,
         on_ready: Callable[[Loaded], None] = lambda _: None,
         on_progress: Callable[[float], None] = lambda _: None,
+        on_leave_asked: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.state = WorkerState.STOPPED
         self.load_fraction = 0.0
@@ -91,6 +82,7 @@ class Supervisor:
         self._on_change = on_change
         self._on_ready = on_ready
         self._on_progress = on_progress
+        self._on_leave_asked = on_leave_asked
         self._dispatch = Dispatch(place.clock, self._note_harmless)
         self._attached: Attached | None = None
         self._flight: FlightRecord | None = None
@@ -130,45 +122,53 @@ class Supervisor:
             fraction=self.load_fraction,
         )
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests are with the worker."""
+        return len(self._dispatch) > 0
+
+    async def until_idle(self) -> None:
+        """Wait for a moment in which no request is with the worker."""
+        await self._dispatch.until_empty()
+
     async def stats(self) -> Stats:
         """Ask the worker how it is."""
-        self._refuse_unless_attached()
-        answer = await self._dispatch.ask(lambda number: GetStats(id=number), Stats)
+        answer = await self._ask(lambda number: GetStats(id=number), Stats)
         self._clients = answer.clients
         return answer
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """List this daemon's KV sessions."""
-        self._refuse_unless_attached()
-        return (await self._dispatch.ask(lambda number: ListSessions(id=number), Sessions)).sessions
+        return (await self._ask(lambda number: ListSessions(id=number), Sessions)).sessions
 
     async def close_session(self, name: str) -> tuple[SessionInfo, ...]:
         """Forget a session; those that are left in memory are returned."""
-        self._refuse_unless_attached()
-        return (await self._dispatch.ask(lambda number: CloseSession(id=number, session=name), Sessions)).sessions
+        return (await self._ask(lambda number: CloseSession(id=number, session=name), Sessions)).sessions
 
     async def clear_sessions(self) -> tuple[SessionInfo, ...]:
         """Forget all sessions and delete their snapshots; what remains is returned."""
-        self._refuse_unless_attached()
-        return (await self._dispatch.ask(lambda number: ClearSessions(id=number), Sessions)).sessions
+        return (await self._ask(lambda number: ClearSessions(id=number), Sessions)).sessions
 
     async def inspect(self, name: str) -> Inspection:
         """How a session's last completion was asked."""
-        self._refuse_unless_attached()
-        return await self._dispatch.ask(lambda number: Inspect(id=number, session=name), Inspection)
+        return await self._ask(lambda number: Inspect(id=number, session=name), Inspection)
+
+    async def _ask(self, make: Callable[[int], Message], kind: type[Answer]) -> Answer:
+        if self._attached is None:
+            raise self.unready_error()
+        return await self._dispatch.ask(make, kind)
 
     def use_snapshots(self, folder: str, limit_bytes: int) -> None:
         """Keep our sessions in this folder from now on; empty: nowhere."""
         place = replace(self._place, snapshot_dir=folder, snapshot_bytes=limit_bytes)
         if place == self._place:
             return
+        self._greet_again(place)
+
+    def _greet_again(self, place: Workplace) -> None:
         self._place = place
         if self._attached is not None:
             self._attached.link.connection.send(greeting(place))
-
-    def _refuse_unless_attached(self) -> None:
-        if self._attached is None:
-            raise self.unready_error()
 
     def pause_reading(self) -> None:
         """Take nothing more from the worker: our own client is behind."""
@@ -190,6 +190,12 @@ class Supervisor:
         self._set(WorkerState.STOPPED)
         if attached is not None and attached.process is not None and self._is_needed_no_more():
             await attached.has_ended(STOP_PATIENCE_S)
+
+    async def release(self, reason: BotframeworkError) -> None:
+        """Stop, for the sake of the memory: the worker is not to outlive us for our sake."""
+        if self._place.keep_alive_s:
+            self._greet_again(replace(self._place, keep_alive_s=0.0))
+        await self.stop(reason)
 
     async def restart(self) -> None:
         """Begin anew, with a fresh budget: somebody asked for it.
@@ -305,17 +311,19 @@ class Supervisor:
         match message:
             case LoadProgress():
                 self.load_fraction = min(1.0, max(0.0, message.fraction))
-                _tell(self._on_progress, self.load_fraction)
+                tell(self._on_progress, self.load_fraction)
             case Loaded():
                 self.loaded = message
                 self.load_fraction = 1.0
                 self.last_error = None
                 self._set(WorkerState.READY)
-                _tell(self._on_ready, message)
+                tell(self._on_ready, message)
             case LoadFailed():
                 self._refusal = from_wire(message.kind, message.message, message.data)
                 if self._attached is not None:
                     self._attached.link.connection.close()  # there is nothing more to say
+            case LeaveAsked():
+                tell(self._on_leave_asked, message.idle_s)
             case _:
                 self._dispatch.take(message)
 
@@ -387,12 +395,4 @@ class Supervisor:
         if self.state is not state:
             _log.info("worker %s: %s", self._place.key, state.value)
             self.state = state
-            _tell(self._on_change)
-
-
-def _tell(callback: Callable[..., None], *arguments: object) -> None:
-    """Call back; a listener's defect must not end the supervision."""
-    try:
-        callback(*arguments)
-    except Exception:  # noqa: BLE001 - whatever it is, it is not the supervision's
-        _log.exception("a listener failed")
+            tell(self._on_change)

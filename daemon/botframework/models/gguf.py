@@ -40,7 +40,7 @@ from botframework.models.source import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GgufHeader", "TensorInfo", "read_header"]
+__all__ = ["GgufHeader", "TensorInfo", "read_header", "read_part"]
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -76,16 +76,24 @@ def read_header(path: str | os.PathLike[str]) -> GgufHeader:
         It is not a whole, well-formed GGUF language model. ``data`` has ``offset``, ``found`` and ``expected`` where
         they are known.
     """
+    header = read_part(path)
+    if problem := architecture.find_problem(header):
+        raise ModelRefused(f"{header.path}: {problem}", path=header.path)
+    return header
+
+
+def read_part(path: str | os.PathLike[str]) -> GgufHeader:
+    """Read and check a file by the rules of the format alone: a later part of a split model holds nothing but tensors.
+
+    Raises as `read_header`.
+    """
     shown = printable(path)
     with open_regular(path, shown) as file:
         source = Source(file, shown, os.fstat(file.fileno()).st_size)
         try:
-            header = _parse(source)
+            return _parse(source)
         except OSError as error:
             raise ModelNotFound(f"{shown}: cannot be read: {error.strerror or error}", path=shown) from error
-    if problem := architecture.find_problem(header):
-        raise ModelRefused(f"{shown}: {problem}", path=shown)
-    return header
 
 
 def _parse(source: Source) -> GgufHeader:

@@ -222,6 +222,12 @@ class GgufHeader:
         return self.text("general.name") or PurePath(self.path).name
 
     @property
+    def n_files(self) -> int:
+        """Files that the model is split into; 1: it is not."""
+        count = self.metadata.get("split.count", 1)
+        return max(1, count) if isinstance(count, int) else 1
+
+    @property
     def n_ctx_train(self) -> int:
         """Positions that the model has seen in training."""
         return self.integer("context_length")

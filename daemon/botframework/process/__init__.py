@@ -18,7 +18,7 @@ from botframework.process.ending import (
     on_signals,
 )
 from botframework.process.environment import worker_environment
-from botframework.process.identity import is_alive, rss_bytes, start_time
+from botframework.process.identity import is_alive, mapped_bytes, rss_bytes, start_time
 from botframework.process.lock import FileLock
 from botframework.process.parent import ParentWatch
 from botframework.process.streams import take_stdin, take_stdout
@@ -34,6 +34,7 @@ __all__ = [
     "exit_now",
     "is_alive",
     "last_resort_exit",
+    "mapped_bytes",
     "on_signals",
     "rss_bytes",
     "start_time",

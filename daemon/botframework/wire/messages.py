@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised with every change that an older peer would misread."""
 
 MAX_TOKENS_LIMIT = 32_768
@@ -97,6 +97,8 @@ class Hello(Message, frozen=True, tag="hello"):
     """Folder for snapshots of this connection's sessions, one per workspace; empty: nothing is written."""
     snapshot_bytes: int = 0
     """All snapshots of the folder together; the least recently used are deleted beyond it."""
+    observes: bool = False
+    """Only asks what the worker holds: no client, nothing that keeps the worker alive."""
 
 
 class LoadModel(Message, frozen=True, tag="load"):
@@ -226,6 +228,17 @@ class GetStats(Message, frozen=True, tag="stats"):
     id: int
 
 
+class Drain(Message, frozen=True, tag="drain"):
+    """Somebody needs the memory: ask the clients to leave, if nothing was asked of the worker for a while.
+
+    Answered with `DrainAnswer`. Each client decides for itself; the worker ends with the last of them, at once.
+    """
+
+    id: int
+    idle_s: Annotated[float, msgspec.Meta(ge=0.0)]
+    """Since the last request of any client; a worker that was used later is left alone."""
+
+
 # --- worker to daemon -------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +300,31 @@ class Loaded(Message, frozen=True, tag="loaded"):
     """Measured while choosing the threads."""
     decode_tokens_per_s: float
     llama_build: str
+
+
+class DeviceShare(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one device would hold beside the weights; ``CPU`` is the machine's memory."""
+
+    device: str
+    """llama.cpp's name."""
+    kv_bytes: int
+    recurrent_bytes: int
+    compute_bytes: int
+
+
+class Measured(Message, frozen=True, tag="measured"):
+    """What a load would take, as llama.cpp itself says without carrying it out (``botframework worker --measure``)."""
+
+    weights_bytes: int = 0
+    kv_bytes: int = 0
+    """Of both contexts, to the nearest hundredth of a MiB, as all that follows."""
+    recurrent_bytes: int = 0
+    compute_bytes: int = 0
+    shares: tuple[DeviceShare, ...] = ()
+    layer_devices: tuple[str, ...] = ()
+    """Where the weights of each block would go, and behind them those of the output."""
+    devices: tuple[Device, ...] = ()
+    """All that llama.cpp sees, used or not."""
 
 
 class LoadFailed(Message, frozen=True, tag="load_failed"):
@@ -427,6 +465,29 @@ class Stats(Message, frozen=True, tag="stats_now"):
     """Since the start: prompt tokens of chats in micro-batches that a completion ended; they are read again."""
     tokens_generated: int = 0
     """Since the start."""
+    model_path: str = ""
+    """Empty before anybody has asked for one."""
+    is_loading: bool = False
+    """Whether the model is not in memory yet, or not whole."""
+    file_bytes: int = 0
+    """Of the model's file; of one in several parts, of the first."""
+    idle_s: float = 0.0
+    """Since the last request of any client was answered; 0 while one is not, and while the model is loading."""
+
+
+class DrainAnswer(Message, frozen=True, tag="drain_answer"):
+    """The answer to `Drain`."""
+
+    id: int
+    is_agreed: bool
+    """Whether the clients were asked; whether they leave is seen by the worker's end."""
+
+
+class LeaveAsked(Message, frozen=True, tag="leave"):
+    """Another daemon needs the worker's memory: let go of the worker, unless it is in use."""
+
+    idle_s: float
+    """As in `Drain`."""
 
 
 ToWorker = (
@@ -440,5 +501,19 @@ ToWorker = (
     | ClearSessions
     | Inspect
     | GetStats
+    | Drain
 )
-ToDaemon = Welcome | LoadProgress | Loaded | LoadFailed | Token | Done | Failure | Sessions | Inspection | Stats
+ToDaemon = (
+    Welcome
+    | LoadProgress
+    | Loaded
+    | LoadFailed
+    | Token
+    | Done
+    | Failure
+    | Sessions
+    | Inspection
+    | Stats
+    | DrainAnswer
+    | LeaveAsked
+)

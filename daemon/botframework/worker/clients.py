@@ -67,6 +67,8 @@ class ClientLink:
         self.keep_alive_s = 0.0
         self.hello: wire.Hello | None = None
         self.has_greeted = False
+        self.answered_at = time.monotonic()
+        """When its last request was answered, on the monotonic clock; before the first one, when it came."""
         self.awaits_model = False
         """Whether it asked for the model and is to be told how the loading goes."""
         self.questions: deque[int] = deque()
@@ -76,6 +78,11 @@ class ClientLink:
         self.connection: link.Connection[wire.ToWorker]
         self._loop = loop
         self._thread = threading.get_ident()
+
+    @property
+    def observes(self) -> bool:
+        """Whether it only looks, and nobody is needed for it."""
+        return self.hello is not None and self.hello.observes
 
     @property
     def is_behind(self) -> bool:
@@ -91,6 +98,7 @@ class ClientLink:
         """Queue a message; any thread. The answer of a request also ends the request."""
         if isinstance(message, wire.Done | wire.Failure):
             self.jobs.pop(message.id, None)
+            self.answered_at = time.monotonic()
         self._send(message)
 
     def refuse(self, failure: wire.Failure) -> None:
@@ -121,21 +129,31 @@ class Clients:
         self._end = end
         self._links: dict[int, ClientLink] = {}
         self._last_number = 0
+        self._left_at = 0.0
+        """When the last client left, on the monotonic clock."""
         self._hold_until = 0.0
         """Nobody is needed to keep the worker alive before this."""
         self._is_ending = False
-        """The last message was broadcast: nothing holds the worker but what is still being sent."""
+        """The last message was broadcast, or the clients were asked to leave: nobody's wish to keep us counts now."""
         self._loop = asyncio.new_event_loop()
         self._server: object = None
         self._identity: tuple[int, int] | None = None
 
     def __len__(self) -> int:
-        return len(self._links)
+        return sum(not client.observes for client in self._links.values())
 
     @property
     def unanswered(self) -> int:
         """Requests of all connections that wait for their answer; the link thread only."""
         return sum(len(client.jobs) for client in self._links.values())
+
+    @property
+    def idle_s(self) -> float:
+        """Since the last answer to anybody, 0 while one is due; the link thread only."""
+        if self.unanswered:
+            return 0.0
+        answered = (client.answered_at for client in self._links.values() if not client.observes)
+        return time.monotonic() - max((self._left_at, *answered))
 
     def start(self, adopted: socket.socket | None) -> None:
         """Listen, then take over the connection of the daemon that started us. Returns when both are done.
@@ -202,6 +220,21 @@ class Clients:
 
         self._loop.call_soon_threadsafe(tell)
 
+    def ask_to_leave(self, idle_s: float) -> None:
+        """Ask all clients to leave, and end with the last of them; whoever comes or asks for something calls it off.
+
+        In the link thread.
+        """
+        self._is_ending = True
+        for client in self._links.values():
+            if not client.observes:
+                client.connection.send(wire.LeaveAsked(idle_s=idle_s))
+        self._end_if_alone()
+
+    def is_wanted(self) -> None:
+        """Somebody asks for something: the next wish to keep us counts again. In the link thread."""
+        self._is_ending = False
+
     def unlink(self) -> None:
         """Remove our socket's name, unless it already belongs to our successor."""
         try:
@@ -243,12 +276,14 @@ class Clients:
         if error is not None:
             log.info("client %d: %s", client.number, error)
         self._links.pop(client.number, None)
+        if not client.observes:
+            self._left_at = time.monotonic()
         self._hold_until = max(self._hold_until, time.monotonic() + client.keep_alive_s)
         self._handler.gone(client)
         self._end_if_alone()
 
     def _end_if_alone(self) -> None:
-        if self._links:
+        if any(not client.observes for client in self._links.values()):
             return
         left = self._hold_until - time.monotonic()
         if left <= 0 or self._is_ending:

@@ -7,6 +7,7 @@ watchdog ends the process when a llama.cpp call hangs. A fourth renders and toke
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import queue
@@ -72,6 +73,7 @@ class Worker:
         self._engine: Engine | None = None
         self._residence: Residence | None = None
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._file_bytes = 0
         self._memory: tuple[float, int, tuple[wire.Device, ...]] = (0.0, 0, ())
         """When memory was last measured, our own in bytes, and that of the GPUs."""
 
@@ -122,6 +124,8 @@ class Worker:
                     self._scheduler.cancel(job)
             case wire.GetStats(id=number):
                 client.send(self._stats(client, number))
+            case wire.Drain():
+                self._drain(client, message)
             case wire.ListSessions() | wire.CloseSession() | wire.ClearSessions() | wire.Inspect():
                 self._question(client, message)
 
@@ -145,8 +149,11 @@ class Worker:
             scheduler.post(lambda: scheduler.client_gone(client))
 
     def _load_asked(self, client: ClientLink, load: wire.LoadModel) -> None:
+        self._clients.is_wanted()
         if self._load is None:
             self._load = load
+            with contextlib.suppress(OSError):  # Loading will say what is wrong with it.
+                self._file_bytes = Path(load.path).stat().st_size
             self._loads.put(load)
         elif load != self._load:
             differing = [name for name in load.__struct_fields__ if getattr(load, name) != getattr(self._load, name)]
@@ -174,6 +181,7 @@ class Worker:
         assert scheduler is not None and engine is not None  # noqa: S101, PT018 - or it would have been refused
         job = Job(client, request)
         client.jobs[request.id] = job
+        self._clients.is_wanted()
         if isinstance(request, wire.ChatRequest):
             self._preparing.submit(_prepare_chat, job, request, engine, scheduler)
         else:
@@ -209,6 +217,14 @@ class Worker:
                     scheduler.cancel(job)
         scheduler.post(lambda: _answer(scheduler, residence, client, question))
 
+    def _drain(self, client: ClientLink, message: wire.Drain) -> None:
+        is_used = self._scheduler is None or self._clients.unanswered > 0
+        is_agreed = not is_used and self._clients.idle_s >= message.idle_s
+        client.send(wire.DrainAnswer(id=message.id, is_agreed=is_agreed))
+        if is_agreed:
+            log.info("another daemon needs the memory: the clients are asked to leave")
+            self._clients.ask_to_leave(message.idle_s)
+
     def _stats(self, client: ClientLink, number: int) -> wire.Stats:
         figures = self._scheduler.figures(client) if self._scheduler is not None else Figures()
         measured_at, rss_bytes, devices = self._memory
@@ -224,6 +240,10 @@ class Worker:
             rss_bytes=rss_bytes,
             clients=len(self._clients),
             devices=devices,
+            model_path=self._load.path if self._load is not None else "",
+            is_loading=self._scheduler is None,
+            file_bytes=self._file_bytes,
+            idle_s=self._clients.idle_s if self._scheduler is not None else 0.0,
             **msgspec.structs.asdict(figures),
         )
 
@@ -289,7 +309,11 @@ def _log_line(level: int, line: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the worker of ``botframework worker --key KEY --runtime DIR [--fd N]``."""
+    """Run the worker of ``botframework worker --key KEY --runtime DIR [--fd N]``, or ``--measure`` for one question."""
+    if "--measure" in arguments:
+        from botframework.worker.measure import main as measure
+
+        measure()
     parser = argparse.ArgumentParser(prog="botframework worker", description="Serves one model; started by the daemon.")
     parser.add_argument("--key", required=True, help="names the model and its load parameters; 16 hex digits")
     parser.add_argument("--runtime", required=True, type=Path, help="folder of the socket and the flight recorder")

@@ -10,7 +10,7 @@ import {
   type WorkDoneProgressReport,
 } from 'vscode-languageclient/node';
 
-import type { OnText, ParamsOf, RequestMethod, ResultOf, StreamMethod } from '../api.ts';
+import type { OnText, ParamsOf, RequestMethod, ResultOf, StreamMethod, WorkMethod } from '../api.ts';
 import type { StreamValue } from '../protocol.ts';
 import { died, toDaemonError } from './errors.ts';
 import type { Exit } from './failures.ts';
@@ -91,7 +91,7 @@ export class Connection {
   }
 
   /** @throws DaemonError */
-  async work<M extends 'botframework/models/load'>(
+  async work<M extends WorkMethod>(
     method: M,
     params: ParamsOf<M>,
     token: CancellationToken,

@@ -11,6 +11,7 @@ import {
   type ResultOf,
   type SessionState,
   type StreamMethod,
+  type WorkMethod,
 } from '../api.ts';
 import type { Snapshot } from '../protocol.ts';
 import type { Connection, WorkReport } from './connection.ts';
@@ -99,7 +100,7 @@ export class Session implements DaemonSession, vscode.Disposable {
    *
    * @throws {@link DaemonError}, as `request`.
    */
-  async work<M extends 'botframework/models/load'>(
+  async work<M extends WorkMethod>(
     method: M,
     params: ParamsOf<M>,
     token: vscode.CancellationToken,

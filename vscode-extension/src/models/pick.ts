@@ -1,75 +1,111 @@
-/** "Select Model": the daemon's list, or a file; then load it and remember the choice. */
+/** "Select Model": what is there, what is recommended, or a file; then load it and remember the choice. */
 import * as vscode from 'vscode';
 
 import { DaemonError } from '../api.ts';
 import type { Session } from '../daemon/session.ts';
 import type { ModelEntry, ModelsResult } from '../protocol.ts';
-import { modelLine } from './entries.ts';
+import { bytes } from '../status/tooltip.ts';
+import { DELETE, rolesOf, WHY, type Action } from './choices.ts';
+import { askForReference, download } from './download.ts';
+import { pickModel, type Picked } from './picker.ts';
+import type { ServedRole } from './roles.ts';
+import { explanation, type Suggestion } from './suggestions.ts';
+import { withBar } from './work.ts';
 
-interface Choice extends vscode.QuickPickItem {
-  readonly entry?: ModelEntry;
-  readonly action?: 'file' | 'folder';
-}
+/** Writes the settings without a restart: the daemon runs that model already. */
+type Remember = (model: ModelEntry, roles: readonly ServedRole[]) => Promise<void>;
 
-/** @param remember - writes the setting without a restart: the daemon runs that model already. */
-export async function selectModel(session: Session, remember: (path: string) => Promise<void>): Promise<void> {
-  let listed: ModelsResult | undefined;
-  if (session.state !== 'failed' && session.state !== 'stopped') {
-    try {
-      listed = await session.request('botframework/models/list', {});
-    } catch (error) {
-      if (!(error instanceof DaemonError) || error.kind !== 'MethodNotFound') {
-        void vscode.window.showErrorMessage(`The models cannot be listed. ${text(error)}`);
-        return;
-      }
-    }
+const DOWNLOAD = 'Download';
+const DELETE_IT = 'Delete';
+
+export async function selectModel(session: Session, remember: Remember): Promise<void> {
+  const listed = await list(session);
+  if (listed === 'failed') {
+    return;
   }
   if (listed === undefined) {
     await chooseFile();
     return;
   }
-  const chosen = await vscode.window.showQuickPick(choices(listed), {
-    title: 'Select model',
-    placeHolder: listed.hasMore ? `The folder holds more files than are listed: ${listed.folder}` : listed.folder,
-    matchOnDescription: true,
-    matchOnDetail: true,
-  });
-  if (chosen?.entry !== undefined) {
-    if (vscode.workspace.isTrusted) {
-      await load(session, chosen.entry, remember);
-    } else {
-      // Here the daemon exchanges nothing while it runs; what the user sets for the machine counts all the same.
-      await setModel(chosen.entry.embedded ? undefined : chosen.entry.path);
-    }
-  } else if (chosen?.action === 'file') {
-    await chooseFile();
-  } else if (chosen?.action === 'folder') {
-    await openFolder(listed.folder);
+  const picked = await pickModel(session, listed);
+  if (picked !== undefined) {
+    await carryOut(session, picked, listed.folder, remember);
   }
 }
 
-function choices(listed: ModelsResult): Choice[] {
-  return [
-    ...listed.models.map((entry) => ({ ...modelLine(entry), entry })),
-    { label: '', kind: vscode.QuickPickItemKind.Separator },
-    { label: '$(folder-opened) Choose a file…', description: '.gguf', action: 'file' },
-    { label: '$(folder) Open the models folder', description: listed.folder, action: 'folder' },
-  ];
+/** @returns undefined: there is no daemon that could list any */
+async function list(session: Session): Promise<ModelsResult | 'failed' | undefined> {
+  if (session.state === 'failed' || session.state === 'stopped') {
+    return undefined;
+  }
+  try {
+    return await session.request('botframework/models/list', {});
+  } catch (error) {
+    if (error instanceof DaemonError && error.kind === 'MethodNotFound') {
+      return undefined;
+    }
+    void vscode.window.showErrorMessage(`The models cannot be listed. ${text(error)}`);
+    return 'failed';
+  }
 }
 
-async function load(session: Session, entry: ModelEntry, remember: (path: string) => Promise<void>): Promise<void> {
+async function carryOut(
+  session: Session,
+  { choice, button }: Picked,
+  folder: string,
+  remember: Remember,
+): Promise<void> {
+  const { entry, suggestion, action } = choice;
+  if (entry !== undefined) {
+    await (button === DELETE ? remove(session, entry, remember) : use(session, entry, rolesOf(button), remember));
+  } else if (suggestion !== undefined) {
+    if (button !== WHY || (await isWantedAllTheSame(suggestion))) {
+      const { reference, name } = suggestion.recommendation;
+      await downloadAndUse(session, reference, name, suggestion.roles, remember);
+    }
+  } else if (action !== undefined) {
+    await act(session, action, folder, remember);
+  }
+}
+
+async function act(session: Session, action: Action, folder: string, remember: Remember): Promise<void> {
+  switch (action) {
+    case 'file':
+      return chooseFile();
+    case 'folder':
+      return openFolder(folder);
+    case 'reference': {
+      const reference = await askForReference();
+      return reference === undefined ? undefined : downloadAndUse(session, reference, reference, [], remember);
+    }
+    case 'trust':
+      await vscode.commands.executeCommand('workbench.trust.manage');
+  }
+}
+
+async function use(
+  session: Session,
+  entry: ModelEntry,
+  roles: readonly ServedRole[],
+  remember: Remember,
+): Promise<void> {
+  if (vscode.workspace.isTrusted) {
+    await load(session, entry, roles, remember);
+  } else {
+    // Here the daemon exchanges nothing while it runs; what the user sets for the machine counts all the same.
+    await setModel(entry.embedded ? undefined : entry.path);
+  }
+}
+
+async function load(
+  session: Session,
+  entry: ModelEntry,
+  roles: readonly ServedRole[],
+  remember: Remember,
+): Promise<void> {
   try {
-    await vscode.window.withProgress(
-      { location: vscode.ProgressLocation.Notification, title: `Loading ${entry.name}`, cancellable: true },
-      (progress, token) => {
-        let reached = 0;
-        return session.work('botframework/models/load', { path: entry.path }, token, ({ percentage, message }) => {
-          const increment = Math.max(0, (percentage ?? reached) - reached);
-          reached += increment;
-          progress.report({ increment, ...(message === undefined ? {} : { message }) });
-        });
-      },
-    );
+    const params = { path: entry.path, roles: [...roles] };
+    await withBar(session, `Loading ${entry.name}`, 'botframework/models/load', params);
   } catch (error) {
     if (!(error instanceof DaemonError && error.isCancelled)) {
       const again = 'Select Another';
@@ -80,7 +116,41 @@ async function load(session: Session, entry: ModelEntry, remember: (path: string
     }
     return;
   }
-  await remember(entry.embedded ? '' : entry.path);
+  await remember(entry, roles);
+}
+
+async function downloadAndUse(
+  session: Session,
+  reference: string,
+  name: string,
+  roles: readonly ServedRole[],
+  remember: Remember,
+): Promise<void> {
+  const downloaded = await download(session, reference, name, roles);
+  if (downloaded !== undefined) {
+    await use(session, downloaded.model, downloaded.roles, remember);
+  }
+}
+
+async function isWantedAllTheSame(suggestion: Suggestion): Promise<boolean> {
+  const { name, quantization } = suggestion.recommendation;
+  const title = `Why ${name}, ${quantization}?`;
+  const detail = explanation(suggestion);
+  return (await vscode.window.showInformationMessage(title, { modal: true, detail }, DOWNLOAD)) === DOWNLOAD;
+}
+
+async function remove(session: Session, entry: ModelEntry, remember: Remember): Promise<void> {
+  const title = `Delete ${entry.name}?`;
+  const detail = `${bytes(entry.sizeBytes)} in ${entry.path}. It can be downloaded again.`;
+  if ((await vscode.window.showWarningMessage(title, { modal: true, detail }, DELETE_IT)) === DELETE_IT) {
+    try {
+      await session.request('botframework/models/remove', { path: entry.path });
+    } catch (error) {
+      void vscode.window.showErrorMessage(`${entry.name} was not deleted. ${text(error)}`);
+      return;
+    }
+  }
+  await selectModel(session, remember);
 }
 
 /** For a file outside the models folder, and when no daemon can list any: the setting restarts the daemon. */

@@ -18,7 +18,7 @@ export interface MenuInput {
 
 export function menuEntries(input: MenuInput): MenuEntry[] {
   const { language, status } = input;
-  const isServing = ['ready', 'busy', 'paused', 'off'].includes(status.state);
+  const isServing = ['ready', 'busy', 'sleeping', 'paused', 'off'].includes(status.state);
   const entries: (MenuEntry | false)[] = [
     { label: '$(package) Select model…', command: 'botframework.selectModel' },
     isServing && input.isPaused && { label: '$(play) Resume suggestions', command: 'botframework.resume' },

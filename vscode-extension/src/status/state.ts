@@ -1,6 +1,6 @@
 /** What the status bar says, from the session and the heartbeat. Pure. */
 import type { SessionState } from '../api.ts';
-import type { Snapshot } from '../protocol.ts';
+import type { Download, Snapshot } from '../protocol.ts';
 
 /** Everything that the status bar depends on. */
 export interface StatusInput {
@@ -14,7 +14,8 @@ export interface StatusInput {
   readonly switchedOffFor: string | undefined;
 }
 
-export type StatusState = 'starting' | 'loading' | 'ready' | 'busy' | 'paused' | 'off' | 'noModel' | 'error';
+export type StatusState =
+  'starting' | 'loading' | 'ready' | 'busy' | 'sleeping' | 'paused' | 'off' | 'noModel' | 'error';
 
 export interface Status {
   readonly state: StatusState;
@@ -44,7 +45,7 @@ export function statusOf(input: StatusInput): Status {
     case 'running':
       return snapshot === undefined
         ? status('starting', '$(loading~spin) starting', 'starting')
-        : running(input, snapshot);
+        : withDownloads(running(input, snapshot), snapshot.downloads);
   }
 }
 
@@ -60,6 +61,10 @@ function running(input: StatusInput, snapshot: Snapshot): Status {
     }
     case 'stopped':
       return status('noModel', '$(circle-slash) no model', 'no model is loaded', 'warning');
+    case 'sleeping': {
+      const name = shortName(snapshot);
+      return status('sleeping', `$(circle-outline) ${name}`, `${name} is loaded when it is needed`);
+    }
     case 'error': {
       const message = snapshot.error?.message ?? 'the model cannot be used';
       return NO_MODEL.has(snapshot.error?.kind ?? '')
@@ -93,6 +98,35 @@ function serving(input: StatusInput, snapshot: Snapshot): Status {
   return snapshot.running + snapshot.queued > 0
     ? status('busy', `$(sync~spin) ${name}${figure}`, `busy, ${name}${spoken}`)
     : status('ready', `$(sparkle) ${name}${figure}`, `ready, ${name}${spoken}`);
+}
+
+/** A download is seen beside whatever else goes on. */
+function withDownloads(status: Status, downloads: readonly Download[]): Status {
+  if (downloads.length === 0) {
+    return status;
+  }
+  const percent = downloadedPercent(downloads);
+  const figure = percent === undefined ? '' : ` ${percent} %`;
+  const what = downloads.length === 1 ? 'a model' : `${downloads.length} models`;
+  return {
+    ...status,
+    text: `${status.text} $(cloud-download)${figure}`,
+    words: `${status.words}, downloading ${what}${percent === undefined ? '' : `, ${percent} %`}`,
+  };
+}
+
+/** Of all of them together; undefined while the size of one is not known. */
+export function downloadedPercent(downloads: readonly Download[]): number | undefined {
+  let done = 0;
+  let total = 0;
+  for (const { doneBytes, totalBytes } of downloads) {
+    if (totalBytes === null || totalBytes === 0) {
+      return undefined;
+    }
+    done += doneBytes;
+    total += totalBytes;
+  }
+  return Math.floor((100 * done) / total);
 }
 
 function status(state: StatusState, text: string, words: string, colour: Status['colour'] = 'normal'): Status {

@@ -1,8 +1,14 @@
 /** The tooltip of the status bar, as Markdown. Pure. */
-import type { Snapshot } from '../protocol.ts';
+import type { Download, RoleModel, Snapshot } from '../protocol.ts';
 
 /** Blocks of a bar. */
 const BAR_BLOCKS = 16;
+const ROLES: Readonly<Record<RoleModel['role'], string>> = {
+  fim: 'Ghost text',
+  chat: 'Chat',
+  embed: 'Embedding',
+  rerank: 'Reranking',
+};
 const GIB = 1 << 30;
 const MIB = 1 << 20;
 
@@ -14,24 +20,22 @@ export function tooltip(words: string, snapshot: Snapshot | undefined): string {
     if (snapshot.error !== null && !words.includes(snapshot.error.message)) {
       lines.push(escape(snapshot.error.message));
     }
+    if (snapshot.notice !== '') {
+      lines.push(escape(snapshot.notice));
+    }
   }
   return lines.join('\n\n');
 }
 
 function rows(snapshot: Snapshot): [string, string][] {
   const rows: [string, string][] = [];
-  if (snapshot.modelName !== '') {
-    rows.push(['Model', escape(snapshot.modelName)]);
-  }
-  if (snapshot.vramUsed !== null && snapshot.vramTotal !== null && snapshot.vramTotal > 0) {
-    rows.push(['VRAM', share(snapshot.vramUsed, snapshot.vramTotal)]);
-  }
+  rows.push(...models(snapshot));
+  rows.push(...vram(snapshot));
   rows.push(['RAM', share(snapshot.ramUsed, snapshot.ramTotal)]);
   rows.push(['Of that', `worker ${bytes(snapshot.workerRss)}, daemon ${bytes(snapshot.daemonRss)}`]);
-  rows.push([
-    'KV tokens',
-    `${bar(snapshot.kvTokens, snapshot.kvCells)} ${count(snapshot.kvTokens)} of ${count(snapshot.kvCells)}`,
-  ]);
+  const cache = `${count(snapshot.kvTokens)} of ${count(snapshot.kvCells)}`;
+  const size = snapshot.kvBytes === null ? '' : `, ${bytes(snapshot.kvBytes)}`;
+  rows.push(['KV tokens', `${bar(snapshot.kvTokens, snapshot.kvCells)} ${cache}${size}`]);
   rows.push(['Queue', `${snapshot.queued} waiting, ${snapshot.running} running`]);
   if (snapshot.tokensPerSecond > 0) {
     rows.push(['Speed', `${snapshot.tokensPerSecond.toFixed(1)} tokens/s`]);
@@ -43,7 +47,44 @@ function rows(snapshot: Snapshot): [string, string][] {
   if (snapshot.clients > 1) {
     rows.push(['Shared by', `${snapshot.clients} windows`]);
   }
+  if (snapshot.battery !== null) {
+    rows.push(['Battery', `${snapshot.battery.percent} %${snapshot.battery.plugged ? ', plugged in' : ''}`]);
+  }
+  rows.push(...snapshot.downloads.map((found): [string, string] => ['Download', download(found)]));
   return rows;
+}
+
+/** One row, or one for each role where other models serve other roles. */
+function models(snapshot: Snapshot): [string, string][] {
+  const serving = snapshot.models.filter(({ name }) => name !== '');
+  if (new Set(serving.map(({ path }) => path)).size > 1) {
+    return serving.map(({ role, name, state }) => [
+      ROLES[role],
+      `${escape(name)}${state === 'ready' ? '' : ` (${state})`}`,
+    ]);
+  }
+  return snapshot.modelName === '' ? [] : [['Model', escape(snapshot.modelName)]];
+}
+
+/** A row for each device; where the driver tells only the sum, one. */
+function vram(snapshot: Snapshot): [string, string][] {
+  const devices = snapshot.devices.flatMap(({ name, vramUsed, vramTotal, ownBytes }): [string, string][] => {
+    if (vramUsed === null || vramTotal === null || vramTotal <= 0) {
+      return [];
+    }
+    const own = ownBytes === null ? '' : `, ${bytes(ownBytes)} of it ours`;
+    return [['VRAM', `${share(vramUsed, vramTotal)}${own}, ${escape(name)}`]];
+  });
+  if (devices.length > 0 || snapshot.vramUsed === null || snapshot.vramTotal === null || snapshot.vramTotal <= 0) {
+    return devices;
+  }
+  return [['VRAM', share(snapshot.vramUsed, snapshot.vramTotal)]];
+}
+
+function download({ name, doneBytes, totalBytes, bytesPerSecond }: Download): string {
+  const reached = totalBytes === null ? bytes(doneBytes) : `${bar(doneBytes, totalBytes)} ${of(doneBytes, totalBytes)}`;
+  const speed = bytesPerSecond === null ? '' : `, ${bytes(bytesPerSecond)}/s`;
+  return `${reached}${speed}, ${escape(name)}`;
 }
 
 function today(snapshot: Snapshot): string {
@@ -53,7 +94,14 @@ function today(snapshot: Snapshot): string {
 }
 
 function share(used: number, total: number): string {
-  return `${bar(used, total)} ${(used / GIB).toFixed(1)} of ${bytes(total)}`;
+  return `${bar(used, total)} ${of(used, total)}`;
+}
+
+/** As in `1.2 of 4.7 GiB`. */
+function of(part: number, whole: number): string {
+  return whole >= GIB
+    ? `${(part / GIB).toFixed(1)} of ${bytes(whole)}`
+    : `${Math.round(part / MIB)} of ${bytes(whole)}`;
 }
 
 /** A bar of blocks; never full before it is, never empty once something is there. */

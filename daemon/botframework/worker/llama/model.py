@@ -20,10 +20,19 @@ if TYPE_CHECKING:
 class Model:
     """The weights. Freed with the process: a worker never outlives its model."""
 
-    def __init__(self, path: str, *, n_gpu_layers: int, use_mmap: bool, progress: Callable[[float], bool]) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        n_gpu_layers: int,
+        use_mmap: bool,
+        progress: Callable[[float], bool],
+        weights: bool = True,
+    ) -> None:
         """Load a GGUF file.
 
-        ``progress`` gets 0 to 1 and cancels by returning False.
+        ``progress`` gets 0 to 1 and cancels by returning False. Without ``weights`` nothing is read but the header, and
+        neither this model nor its contexts can compute: llama.cpp only lays out what they would take.
 
         Raises
         ------
@@ -36,7 +45,8 @@ class Model:
         """
         params = lib.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
-        params.load_mode = lib.LLAMA_LOAD_MODE_MMAP if use_mmap else lib.LLAMA_LOAD_MODE_NONE
+        params.load_mode = lib.LLAMA_LOAD_MODE_MMAP if use_mmap and weights else lib.LLAMA_LOAD_MODE_NONE
+        params.no_alloc = not weights
         cancelled = threading.Event()
 
         def report(fraction: float, _data: object) -> bool:

@@ -19,6 +19,7 @@ const ENTRY: ModelEntry = {
   loaded: false,
   embedded: false,
   configured: false,
+  source: 'folder',
   problem: null,
 };
 
@@ -59,6 +60,14 @@ test('the loaded one is marked, the embedded one has no path', () => {
 
 test('a name cannot draw icons', () => {
   assert.ok(!modelLine({ ...ENTRY, name: '$(bug)' }).label.includes('$(bug)'));
+  assert.ok(!modelLine({ ...ENTRY, path: '/$(bug).gguf' }).detail.includes('$(bug)'));
+});
+
+test('a recommended one has its mark, and one of another program is said to be that', () => {
+  const line = modelLine({ ...ENTRY, source: 'ollama' }, true);
+
+  assert.ok(line.description.endsWith('$(star-full) recommended'));
+  assert.equal(line.detail, 'fits this machine · from Ollama · /models/q.gguf');
 });
 
 test('parameters are counted in millions and billions', () => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import type { Download } from '../../../src/protocol.ts';
 import { statusOf, type StatusInput } from '../../../src/status/state.ts';
 import { snapshot } from './snapshot.ts';
 
@@ -40,6 +41,7 @@ test('each state has its icon', () => {
   assert.deepEqual(shown({ isPaused: true, minutesLeft: 4 }), ['paused', '$(debug-pause) 4 min']);
   assert.deepEqual(shown({ switchedOffFor: 'rust' }), ['off', '$(circle-slash) demo']);
   assert.deepEqual(shown({ snapshot: snapshot({ state: 'stopped' }) }), ['noModel', '$(circle-slash) no model']);
+  assert.deepEqual(shown({ snapshot: snapshot({ state: 'sleeping' }) }), ['sleeping', '$(circle-outline) demo']);
   assert.deepEqual(shown({ state: 'failed', failure: 'No file.', snapshot: undefined }), [
     'error',
     '$(error) botframework',
@@ -68,6 +70,18 @@ test('a screen reader hears words and no icons', () => {
   for (const [changes, words] of rates) {
     assert.equal(statusOf(input(changes)).words, words);
   }
+});
+
+test('a download is seen beside whatever else goes on', () => {
+  const half = { name: 'q', doneBytes: 50, totalBytes: 100, bytesPerSecond: null };
+  const unknown = { ...half, totalBytes: null };
+  const status = (...downloads: Download[]) => statusOf(input({ snapshot: snapshot({ downloads }) }));
+
+  assert.equal(status(half).text, '$(sparkle) demo $(cloud-download) 50 %');
+  assert.equal(status(half).words, 'ready, demo, downloading a model, 50 %');
+  assert.equal(status(half, { ...half, doneBytes: 0 }).words, 'ready, demo, downloading 2 models, 25 %');
+  assert.equal(status(half, unknown).text, '$(sparkle) demo $(cloud-download)');
+  assert.equal(status().text, '$(sparkle) demo');
 });
 
 test('a model’s name can neither draw icons nor fill the bar', () => {

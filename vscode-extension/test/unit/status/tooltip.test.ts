@@ -36,6 +36,78 @@ test('every figure of the heartbeat that people ask for is in it', () => {
   }
 });
 
+test('each device has its row, with the part that is ours', () => {
+  const gpu = {
+    name: 'NVIDIA L4',
+    kind: 'gpu' as const,
+    vramUsed: 3 * 2 ** 30,
+    vramTotal: 24 * 2 ** 30,
+    ownBytes: 2 ** 30,
+  };
+  const text = tooltip(
+    'ready',
+    snapshot({
+      vramUsed: 4 * 2 ** 30,
+      vramTotal: 32 * 2 ** 30,
+      devices: [gpu, { ...gpu, name: 'Arc', vramTotal: 8 * 2 ** 30, ownBytes: null }, { ...gpu, vramTotal: null }],
+    }),
+  );
+
+  assert.ok(text.includes('| VRAM | `██░░░░░░░░░░░░░░` 3.0 of 24.0 GiB, 1.0 GiB of it ours, NVIDIA L4 |'), text);
+  assert.ok(text.includes('| VRAM | `██████░░░░░░░░░░` 3.0 of 8.0 GiB, Arc |'), text);
+  assert.equal(text.match(/VRAM/g)?.length, 2);
+});
+
+test('models of several roles, downloads, the battery and a decision are told', () => {
+  const model = {
+    role: 'fim' as const,
+    name: 'small',
+    path: '/s',
+    state: 'ready' as const,
+    loadPercent: 100,
+    workerPid: 1,
+  };
+  const download = { name: 'big', doneBytes: 512 * 2 ** 20, totalBytes: 1024 * 2 ** 20, bytesPerSecond: 20 * 2 ** 20 };
+  const text = tooltip(
+    'ready',
+    snapshot({
+      models: [model, { ...model, role: 'chat', name: 'large', path: '/l', state: 'sleeping' }],
+      kvBytes: 96 * 2 ** 20,
+      battery: { percent: 41, plugged: false },
+      downloads: [download, { ...download, totalBytes: null, bytesPerSecond: null }],
+      notice: 'The context was made smaller.',
+    }),
+  );
+
+  for (const line of [
+    '| Ghost text | small |',
+    '| Chat | large (sleeping) |',
+    '1,234 of 4,096, 96 MiB |',
+    '| Battery | 41 % |',
+    '| Download | `████████░░░░░░░░` 0.5 of 1.0 GiB, 20 MiB/s, big |',
+    '| Download | 512 MiB, big |',
+    'The context was made smaller\\.',
+  ]) {
+    assert.ok(text.includes(line), `${line} in ${text}`);
+  }
+  assert.ok(!text.includes('| Model |'));
+});
+
+test('one model for all roles has one row', () => {
+  const model = {
+    role: 'fim' as const,
+    name: 'demo',
+    path: '/d',
+    state: 'ready' as const,
+    loadPercent: 100,
+    workerPid: 1,
+  };
+  const text = tooltip('ready', snapshot({ models: [model, { ...model, role: 'chat' }] }));
+
+  assert.ok(text.includes('| Model | demo |'));
+  assert.ok(!text.includes('| Chat |'));
+});
+
 test('one suggestion is one', () => {
   const text = tooltip('ready', snapshot({ suggestionsShownToday: 1, suggestionsAcceptedToday: 1 }));
 
@@ -45,7 +117,7 @@ test('one suggestion is one', () => {
 test('what is unknown has no line', () => {
   const text = tooltip('ready', snapshot());
 
-  for (const name of ['VRAM', 'First token', 'Speed', 'Shared by', 'NaN', 'null']) {
+  for (const name of ['VRAM', 'First token', 'Speed', 'Shared by', 'Battery', 'Download', 'NaN', 'null']) {
     assert.ok(!text.includes(name), name);
   }
   assert.equal(tooltip('starting', undefined), '**botframework**: starting');

@@ -5,6 +5,7 @@
     botframework --stdio            the daemon, as an editor starts it
     botframework worker …           a worker, as a daemon starts it
     botframework demo [FILE:L:C]    the main job on a terminal
+    botframework models …           and the other commands of `COMMANDS`, each a module of this room
     botframework --version
 
 An editor waits for this module before anything else happens, so everything is imported where it is used.
@@ -13,15 +14,28 @@ An editor waits for this module before anything else happens, so everything is i
 from __future__ import annotations
 
 import sys
+import types
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+EXIT_USAGE = 2
+"""The arguments make no sense; also what argparse ends with."""
 EXIT_NO_CLIENT = 1
 """As at any end-of-file without ``shutdown``."""
-EXIT_USAGE = 2
+COMMANDS = types.MappingProxyType(
+    {
+        "models": "which models suit this machine; fetch, check and remove them",
+        "hardware": "what this machine has",
+        "doctor": "what is wrong here, and what to do about it",
+        "complete": "the ghost text for a place in a file",
+        "chat": "a conversation with the model",
+        "where": "the folders and files that are used",
+    }
+)
+"""Each is a module of this room with a ``main``, and does what is said here."""
 GC_THRESHOLDS = (5_000, 20, 50)
 """Instead of (700, 10, 10); without any collection the imports would leave 10 MB behind."""
 
@@ -38,12 +52,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from botframework.demo import main as demo
 
         return demo(words[1:])
+    if words and words[0] in COMMANDS:
+        return _command(words[0], words[1:])
     if "--stdio" in words:
         return _daemon(words)
-    options = _parser().parse_args(words)
-    del options
-    print("botframework: nothing to do; an editor starts it with --stdio", file=sys.stderr)
+    parser = _parser()
+    if words and not words[0].startswith("-"):
+        parser.error(f"there is no command {words[0]!r}{_nearest(words[0])}")
+    parser.parse_args(words)
+    print("botframework: nothing to do; an editor starts it with --stdio\n", file=sys.stderr)
+    parser.print_help(sys.stderr)
     return EXIT_USAGE
+
+
+def _command(name: str, words: Sequence[str]) -> int:
+    """Run a command. Its import is spelt out, so that whoever packs a program sees what it is made of."""
+    match name:
+        case "models":
+            from botframework.cli.models import main as command
+        case "hardware":
+            from botframework.cli.hardware import main as command
+        case "doctor":
+            from botframework.cli.doctor import main as command
+        case "complete":
+            from botframework.cli.complete import main as command
+        case "chat":
+            from botframework.cli.chat import main as command
+        case _:
+            from botframework.cli.where import main as command
+    return command(words)
+
+
+def _nearest(word: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, [*COMMANDS, "demo"], n=1)
+    return f"; did you mean {near[0]!r}?" if near else "; `botframework --help` lists them"
 
 
 def _daemon(words: Sequence[str]) -> int:
@@ -89,10 +133,13 @@ def _parser() -> argparse.ArgumentParser:
 
     from botframework import __version__
 
+    listed = {**COMMANDS, "demo": "the main job on a terminal, step by step"}
     parser = argparse.ArgumentParser(
         prog="botframework",
+        usage="botframework COMMAND …  |  botframework --stdio [options]",
         description="A local code model for editors. Editors start it with --stdio.",
-        epilog="Other forms: botframework demo [FILE:LINE:COL]",
+        epilog="commands (each has --help):\n" + "\n".join(f"  {name:10}{told}" for name, told in listed.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"botframework {__version__}")

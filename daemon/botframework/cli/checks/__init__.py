@@ -1,0 +1,1 @@
+"""What `botframework doctor` looks at: each module has the checks of one matter, each check tells what it found."""

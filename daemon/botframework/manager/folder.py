@@ -1,0 +1,20 @@
+"""Where the user's model files are. A module of its own, because it is asked for at every heartbeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botframework import config
+
+if TYPE_CHECKING:
+    from botframework.config import Settings
+
+FOLDER_NAME = "models"
+"""In the user's data folder."""
+
+
+def models_folder(settings: Settings) -> Path:
+    """Where models are looked for and pulled to; it need not exist."""
+    chosen = settings.models.folder
+    return Path(chosen).expanduser() if chosen is not None else config.data_dir() / FOLDER_NAME

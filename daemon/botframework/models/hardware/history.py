@@ -1,0 +1,67 @@
+"""What the machine was when a daemon last looked, so that a change between two starts is noticed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from botframework.models.hardware.machine import Hardware
+from botframework.models.hardware.words import changes
+
+MAX_FILE_BYTES = 64 * 1024
+"""A larger file is not ours."""
+
+
+def since_last_look(file: Path, hardware: Hardware) -> tuple[str, ...]:
+    """Compare with what was found before, in words, and keep this for the next time.
+
+    The file is replaced whole, and only when something in it is out of date. Nothing is said at the first look, after
+    an update that changed what a machine is, or when the file cannot be read or written: it is a cache.
+    """
+    before = _read(file)
+    if before is None:
+        _write(file, hardware)
+        return ()
+    told = changes(before, hardware)
+    if told or (hardware.devices_known and not before.devices_known):
+        _write(file, _completed(before, hardware))
+    return told
+
+
+def _completed(before: Hardware, hardware: Hardware) -> Hardware:
+    """What only llama.cpp tells is kept from the last time while it has not been asked."""
+    if hardware.devices_known or not before.devices_known:
+        return hardware
+    usable = {gpu.name: gpu.is_usable for gpu in before.gpus}
+    told_by_others = (gpu for gpu in before.gpus if gpu.source == "llama.cpp")
+    known = (replace(gpu, is_usable=usable.get(gpu.name, True)) for gpu in hardware.gpus)
+    return replace(hardware, gpus=(*known, *told_by_others), devices_known=True)
+
+
+def _read(file: Path) -> Hardware | None:
+    import msgspec  # on use: whoever only probes has no need of it
+
+    try:
+        with file.open("rb") as source:
+            raw = source.read(MAX_FILE_BYTES + 1)
+        return msgspec.json.decode(raw, type=Hardware) if len(raw) <= MAX_FILE_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _write(file: Path, hardware: Hardware) -> None:
+    import msgspec
+
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Daemons write at the same time; each has a file of its own until it is whole.
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as target:
+                target.write(msgspec.json.encode(hardware))
+            Path(name).replace(file)
+        except OSError:
+            Path(name).unlink(missing_ok=True)

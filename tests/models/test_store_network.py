@@ -1,0 +1,103 @@
+"""Encrypted connections, certificates and proxies."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from botframework.errors import ConfigError, DownloadFailed, PullRefused
+from support.connect_proxy import ConnectProxy
+from support.hub_server import HubServer
+from support.pulling import CONTENT, DIGEST, FILE, ask, fetch, only
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for ``localhost`` that nobody has signed, and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    paths = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-out", str(paths[0]), "-keyout", str(paths[1])], check=True, capture_output=True)
+    return paths
+
+
+@pytest.fixture
+def secure(hub: HubServer, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """The hub by https; its certificate is trusted."""
+    with HubServer(hub.folder, certificate=certificate) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        yield server
+
+
+def test_a_pull_by_https(secure: HubServer, part: Path) -> None:
+    """With a certificate that is trusted it is as any other."""
+    assert fetch(only(ask("hf:o/r")), part) == DIGEST
+    assert part.read_bytes() == CONTENT
+
+
+def test_a_certificate_that_nobody_trusts(secure: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is asked, and the message says what to do behind a proxy that opens connections."""
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(DownloadFailed, match="SSL_CERT_FILE"):
+        ask("hf:o/r")
+
+    assert secure.asked == []
+
+
+def test_a_certificate_of_another_name(secure: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is for ``localhost`` and does not do for the address."""
+    monkeypatch.setenv("HF_ENDPOINT", secure.address.replace("localhost", "127.0.0.1"))
+    with pytest.raises(DownloadFailed, match=r"(?i)certificate.verify.failed"):
+        ask("hf:o/r")
+
+
+def test_certificates_that_cannot_be_read(secure: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The setting is named; it is no error of the server."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nothing.pem"))
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
+        ask("hf:o/r")
+
+
+@pytest.mark.parametrize("login", ["", "user:pass%20word@"])
+def test_a_proxy_is_honoured(secure: HubServer, part: Path, monkeypatch: pytest.MonkeyPatch, login: str) -> None:
+    """Every connection goes through it, with its own credentials, which nobody else gets."""
+    with ConnectProxy() as proxy:
+        monkeypatch.setenv("https_proxy", f"http://{login}127.0.0.1:{proxy.port}")
+        assert fetch(only(ask("hf:o/r")), part) == DIGEST
+
+    place = secure.address.removeprefix("https://")
+    expected = f"Basic {base64.b64encode(b'user:pass word').decode()}" if login else None
+    assert set(proxy.asked) == {(place, expected)}
+    assert {asked.authorization for asked in secure.asked} == {None}
+
+
+def test_a_proxy_that_refuses(secure: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the settings."""
+    with ConnectProxy(refuses=True) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(DownloadFailed, match=r"the proxy refuses .* see HTTPS_PROXY and NO_PROXY"):
+            ask("hf:o/r")
+
+    assert secure.asked == []
+
+
+def test_a_proxy_is_not_asked_for_private_addresses(
+    secure: HubServer, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be able to reach what we must not: such a redirect ends here."""
+    secure.lies = {FILE: "redirect-metadata-https"}
+    with ConnectProxy() as proxy:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(PullRefused, match=r"169\.254\.169\.254 is not a public address"):
+            fetch(only(ask("hf:o/r")), part)
+
+    assert {place for place, _ in proxy.asked} == {secure.address.removeprefix("https://")}

@@ -1,0 +1,97 @@
+"""Pulls from a hub that tells the truth, and from other servers."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from botframework.errors import ModelNotFound, PullRefused
+from support.llama_verdict import llama
+from support.model_files import one_file, sha256, split_files
+
+if TYPE_CHECKING:
+    from botframework.models.store.store import Store
+    from support.hub_server import HubServer
+
+REFERENCE = "hf:maker/model/model.gguf"
+NAME = "maker/model/model.gguf"
+
+
+def test_a_model_of_the_hub(model_hub: HubServer, store: Store) -> None:
+    """It comes with the digest that the hub publishes; the manifest knows the commit; a second pull fetches nothing."""
+    found = store.pull("hf:maker/model")
+    again = store.pull("hf:maker/model")
+
+    assert found.path == again.path == str(store.folder / NAME)
+    assert found.digests == (sha256(model_hub.folder / NAME),)
+    assert model_hub.sent == found.size_bytes
+    assert store.find("hf:maker/model").name == NAME
+
+
+def test_what_was_pulled_can_be_loaded(model_hub: HubServer, store: Store) -> None:
+    """llama.cpp opens it by the name that people see, also a split model, whose parts it looks for beside the first."""
+    split_files(model_hub.folder / "maker" / "split")
+    one, split = store.pull(REFERENCE), store.pull("hf:maker/split")
+
+    with llama() as ask:
+        assert ask(Path(one.path).resolve()) == "loaded"
+        assert ask(Path(split.path).resolve()) == "loaded"
+
+
+def test_a_name_of_the_catalog(model_hub: HubServer, store: Store) -> None:
+    """It stands for a repository of the hub; a format that is named is the one that comes."""
+    repository = model_hub.folder / "Qwen" / "Qwen2.5-Coder-0.5B-Instruct-GGUF"
+    for number, quantization in enumerate(("q4_k_m", "q8_0")):
+        one_file(repository / f"qwen2.5-coder-0.5b-instruct-{quantization}.gguf", seed=number)
+
+    usual = store.pull("qwen2.5-coder-0.5b-instruct")
+    named = store.pull("qwen2.5-coder-0.5b-instruct:Q8_0")
+    assert Path(usual.path).name == "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
+    assert Path(named.path).name == "qwen2.5-coder-0.5b-instruct-q8_0.gguf"
+    with pytest.raises(ModelNotFound, match="Did you mean"):
+        store.pull("qwen2.5-coder-0.5b-instrukt")
+
+
+def test_a_plain_server(model_hub: HubServer, store: Store) -> None:
+    """Without a published digest the file's own one names it; a second pull fetches nothing."""
+    address = f"{model_hub.address}/plain/{NAME}"
+    found = store.pull(address)
+    sent = model_hub.sent
+    again = store.pull(address)
+
+    assert found.digests == (sha256(model_hub.folder / NAME),)
+    assert Path(found.path) == store.folder / "127.0.0.1" / "model.gguf"
+    assert (again.path, model_hub.sent - sent) in {(found.path, 0), (found.path, 1)}  # the size is asked by one byte
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="laid out with links")
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_another_program_holds_is_used_in_place(
+    model_hub: HubServer, store: Store, tmp_path: Path, is_whole: bool
+) -> None:
+    """If its content is the published one nothing is downloaded; a damaged one is left alone, and the file comes."""
+    source = model_hub.folder / NAME
+    cached = tmp_path / "home" / ".lmstudio" / "models" / "maker" / "model" / "model.gguf"
+    cached.parent.mkdir(parents=True)
+    shutil.copy(source, cached)
+    if not is_whole:
+        content = bytearray(cached.read_bytes())
+        content[-1] ^= 1
+        cached.write_bytes(content)
+    found = store.pull(REFERENCE)
+
+    assert (model_hub.sent == 0) == is_whole
+    assert found.origin == ("lmStudio" if is_whole else "pulled")
+    assert found.path == str(cached if is_whole else store.folder / NAME)
+
+
+def test_more_than_the_limit_is_not_begun(model_hub: HubServer, store: Store) -> None:
+    """The size that the hub announces decides, before a byte is sent."""
+    with pytest.raises(PullRefused, match=r"models\.diskGib"):
+        store.pull(REFERENCE, limit_bytes=1_000)
+
+    assert model_hub.sent == 0
