@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from botframework.demo.editor import DemoError
+from botframework.demo.editor import DemoError, Editor, daemon_command
 from botframework.demo.spot import OWN_FILE, OWN_SPOT, default_spot, parse_spot
 
 
@@ -55,6 +55,21 @@ def test_places_that_do_not_exist_are_refused(tmp_path: Path, monkeypatch: pytes
 
     with pytest.raises(DemoError, match=r"file\.py|absent\.py"):
         parse_spot(target)
+
+
+def test_whoever_waits_for_the_model_is_told_for_what(runtime_dir: Path, home: Path) -> None:
+    """Each time with the title, which the protocol says only once."""
+    del runtime_dir, home
+    told: list[str] = []
+    editor = Editor(daemon_command("--log-level=error"))
+    try:
+        editor.begin("a test")
+        editor.wait_for_model(told.append)
+    finally:
+        editor.stop()
+
+    assert told
+    assert all(words.startswith("Loading model") for words in told)
 
 
 def test_the_whole_demo(runtime_dir: Path, tmp_path: Path) -> None:

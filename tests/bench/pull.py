@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from bench.report import Report, Row
 from bench.setting import HERE
-from botframework.models.store.download import discard, download
+from botframework.models.store.download import download
+from botframework.models.store.journal import discard
 from botframework.models.store.reference import HubReference
 from botframework.models.store.resolve import resolve
 

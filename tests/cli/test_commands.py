@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from botframework.cli import COMMANDS
 if TYPE_CHECKING:
     from support.shell import Shell
 
+FULL = Path("/dev/full")
 QUICK = ("where", "hardware")
 """Commands that need neither an argument nor a model."""
 
@@ -65,10 +67,22 @@ def test_a_terminal_that_wants_no_colours(shell: Shell, name: str, env: dict[str
 
 def test_a_terminal_gets_colours(shell: Shell) -> None:
     """Titles of a table stand out."""
-    with shell.terminal("where") as terminal:
+    with shell.terminal("where", COLUMNS="200") as terminal:
         assert terminal.wait() == 0
     assert "\x1b[1m" in terminal.raw
     assert "WHAT" in terminal.shown
+
+
+def test_a_narrow_terminal_cuts_nothing(shell: Shell) -> None:
+    """What does not fit side by side stands below each other; a path that was cut would be of no use."""
+    places = json.loads(shell.run("where", "--json").stdout)["places"]
+    with shell.terminal("where", COLUMNS="40") as terminal:
+        assert terminal.wait() == 0
+    shown = "".join(terminal.shown.split())
+
+    for place in places:
+        for text in (place["name"], place["path"], place["holds"]):
+            assert "".join(text.split()) in shown
 
 
 def test_json_is_one_document(shell: Shell) -> None:
@@ -102,12 +116,37 @@ def test_a_reader_that_leaves(shell: Shell) -> None:
     assert (process.wait(30), stderr) == (141, b"")
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="there is no such device here")
+def test_a_disk_that_is_full(shell: Shell) -> None:
+    """What could not be written is told in a line, and is no success."""
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            shell.command("where"), stdout=full, stderr=subprocess.PIPE, env=shell.env, cwd=shell.folder, check=False
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.decode() == "botframework: [Errno 28] No space left on device\n"
+
+
+def test_without_standard_output(shell: Shell) -> None:
+    """A shell's `>&-`: there is nothing to be said, and nothing to complain of."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *shell.command("where")],
+        stderr=subprocess.PIPE,
+        env=shell.env,
+        cwd=shell.folder,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_settings_that_are_wrong_are_told(shell: Shell) -> None:
     """On standard error, and the command goes on without them."""
     told = shell.run("where", "--set", "no.such=1")
 
     assert told.returncode == 0
-    assert "no.such" in told.stderr
+    assert told.stderr == "warning: the command line: no.such unknown setting\n"
 
 
 def test_an_editor_waits_for_no_command() -> None:

@@ -112,3 +112,13 @@ def test_nothing_of_it_is_kept(shell: Shell, models: Models, file: str) -> None:
     shell.run("complete", f"{file}:2", "--model", str(models.alphabet))
 
     assert [path for path in shell.folder.rglob("*") if "sessions" in path.parts and path.is_file()] == []
+
+
+@pytest.mark.parametrize("number", ["0", "-5", "1025"])
+def test_a_number_of_tokens_that_is_none(shell: Shell, file: str, number: str) -> None:
+    """It is refused, and not left out of account."""
+    told = shell.run("complete", f"{file}:2:5", "--max-tokens", number)
+
+    assert (told.returncode, told.stdout) == (1, "")
+    assert f"--max-tokens {number}" in told.stderr
+    assert "from 1 to 1024" in told.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +13,6 @@ from support.gguf_factory import alphabet_llama, tiny_llama
 from support.pseudo_terminal import CTRL_D, ENTER
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from support.shell import Shell
 
 NAME = "local/mine.gguf"
@@ -40,6 +40,7 @@ def test_a_file_of_this_machine(shell: Shell, file: Path) -> None:
     assert told.returncode == 0
     assert "100 %" in told.stderr or "done after" in told.stderr
     assert f'model = "{path}"' in told.stderr
+    assert told.stdout.splitlines()[0].endswith(f"SHA-256 {hashlib.sha256(file.read_bytes()).hexdigest()}")
     assert [line for line in shell.run("models", "list").stdout.splitlines() if line.endswith(f"  {NAME}")]
     assert json.loads(shell.run("models", "info", NAME, "--json").stdout)["model"]["path"] == path
 
@@ -117,14 +118,35 @@ def test_removing_asks(shell: Shell, file: Path) -> None:
     assert file.exists()
 
 
-def test_a_wrong_name_among_several_removes_nothing(shell: Shell, file: Path) -> None:
-    """All names are looked up before the first is deleted."""
+def test_unfinished_downloads_are_removed(shell: Shell, file: Path) -> None:
+    """At the user's wish, and without them the models stay; without a name or a wish nothing is."""
     found = pulled(shell, file)
-    told = shell.run("models", "remove", "--yes", found["name"], "nonsense")
+    part = Path(json.loads(shell.run("models", "where", "--json").stdout)["folder"]) / "blobs"
+    part /= "sha256-" + "a" * 64 + ".part"
+    part.write_bytes(b"x" * 100_000)
+    nothing = shell.run("models", "remove", "--yes")
+    told = shell.run("models", "remove", "--unfinished", "--yes")
 
-    assert told.returncode == 1
-    assert "nonsense" in told.stderr
-    assert shell.run("models", "verify").returncode == 0
+    assert (nothing.returncode, told.returncode) == (1, 0)
+    assert "--unfinished" in nothing.stderr
+    assert told.stdout.startswith("unfinished downloads: ")
+    assert not part.exists()
+    assert shell.run("models", "verify").stdout == f"{found['name']}  whole\n"
+
+
+def test_a_wrong_name_among_several_removes_nothing(shell: Shell, file: Path) -> None:
+    """All names are looked up before the first is deleted, and whether they are ours to delete."""
+    found = pulled(shell, file)
+    theirs = shell.folder / ".lmstudio" / "models" / "a" / "b" / "theirs.gguf"
+    theirs.parent.mkdir(parents=True)
+    tiny_llama(theirs)
+    wrong = shell.run("models", "remove", "--yes", found["name"], "nonsense")
+    foreign = shell.run("models", "remove", "--yes", found["name"], "theirs.gguf")
+
+    assert (wrong.returncode, foreign.returncode) == (1, 1)
+    assert "nonsense" in wrong.stderr
+    assert "another program" in foreign.stderr
+    assert shell.run("models", "verify").stdout == f"{found['name']}  whole\n"
 
 
 def test_where_models_are(shell: Shell, file: Path) -> None:

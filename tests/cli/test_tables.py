@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botframework.cli.quantities import count, duration, size
-from botframework.cli.tables import Column, Table, columns_of, facts, plain
+from botframework.cli.tables import Column, Table, columns_of, facts, fits, plain, stacked
 from botframework.cli.terminal import Terminal, harmless
 
 NAMES = Table((Column("name"), Column("size", "right")), (("a", "1,000"), ("longer", "7")))
@@ -93,3 +93,12 @@ def test_durations(seconds: float | None, shown: str) -> None:
 def test_counts(number: float | None, shown: str) -> None:
     """Numbers of parameters as makers of models write them."""
     assert count(number) == shown
+
+
+def test_where_columns_do_not_fit() -> None:
+    """Nothing is cut: the cells of a row stand below each other, prose alone may become narrow."""
+    table = Table((Column("name"), Column("path"), Column("use", is_prose=True)), (("log", "/a/b", "many words " * 9),))
+
+    assert fits(table, 32)
+    assert not fits(table, 31)
+    assert stacked(table) == ["log", "  PATH  /a/b", "  USE   " + ("many words " * 9).strip()]

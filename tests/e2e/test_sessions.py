@@ -59,7 +59,7 @@ async def test_snapshots_are_private_survive_and_are_cleared(home: Path, models:
     """An idle session is written for this user alone; a new daemon and worker read nothing again; clear deletes all."""
     async with daemon(home, models.tiny) as client:
         first = await suggest(client)
-        await eventually(lambda: any(path.is_file() for path in files(home)))
+        await eventually(lambda: any(path.suffix == ".kv" for path in files(home)))
         assert await client.leave() == 0
     written = files(home)
     modes = {stat.S_IMODE(path.stat().st_mode) for path in written if path.is_file()}

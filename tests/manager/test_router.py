@@ -198,6 +198,7 @@ async def test_the_snapshot_says_how_everything_is(watch: Any, model: Path, runt
     assert 0 < snapshot.ram_used < snapshot.ram_total == hardware.sample().ram_total
     assert abs(snapshot.daemon_rss - rss_bytes()) < 64 << 20
     assert (snapshot.worker_rss, snapshot.kv_cells, snapshot.clients) == (1_000_000, 2_048, 1)
+    assert snapshot.chat_tokens_discarded == 7
     assert [(each.role, each.path, each.state, each.load_percent) for each in snapshot.models] == [
         ("fim", str(model), "ready", 100),
         ("chat", str(model), "ready", 100),

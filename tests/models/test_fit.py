@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from botframework.models.fit import (
-    GIB,
     LEAST_CTX_CHAT,
     ContextPlan,
     Fit,
@@ -22,6 +21,7 @@ from botframework.models.fit import (
 )
 from botframework.models.hardware import Gpu, Hardware
 from botframework.models.shape import ModelShape, plain_shape
+from botframework.models.sizes import GIB
 
 ORDER = ("none", "cpu", "partial", "gpu")
 PLAN = ContextPlan(n_ctx_chat=16_384)

@@ -66,7 +66,8 @@ def test_gpus_of_every_maker(name: str, description: str, vendor: str) -> None:
     ("description", "gb_s"),
     [
         ("AMD Radeon RX 7900 XTX (RADV NAVI31)", 960),
-        ("Intel(R) Arc(TM) A770 Graphics (DG2)", 560),
+        ("Intel(R) Arc(TM) A750 Graphics (DG2)", 512),
+        ("Intel(R) Arc(TM) A770 Graphics (DG2)", None),
         ("AMD Radeon RX 7900 XTX Special", None),
         ("Intel(R) UHD Graphics 770", None),
     ],

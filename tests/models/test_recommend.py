@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from botframework.cli.tables import Column, Table, plain
-from botframework.models import catalog, fit, formats
+from botframework.models import catalog, fit, formats, scores
 from botframework.models.recommend import ROLES, _standings, is_file_of, recommend, tier_of
 from botframework.models.recommendation import Recommendation, Role
 from support.machines import MACHINES, card, machine
 
 if TYPE_CHECKING:
-    from botframework.models.hardware import Hardware
+    from botframework.models.hardware import Gpu, Hardware
 
 GOLDEN = Path(__file__).with_name("golden")
 WRITE_GOLDEN = "BOTFRAMEWORK_WRITE_GOLDEN"
@@ -93,7 +93,7 @@ def row_of(each: Recommendation) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_what_a_person_finds_sensible(name: str, known: catalog.Catalog) -> None:
-    """What is proposed for ten machines was looked at; a change of it has to be looked at again."""
+    """What is proposed for these machines was looked at; a change of it has to be looked at again."""
     path = GOLDEN / f"recommend_{name}.txt"
 
     text = rendered(MACHINES[name], recommend(MACHINES[name], known))
@@ -111,6 +111,7 @@ def test_what_a_person_finds_sensible(name: str, known: catalog.Catalog) -> None
     [
         ("laptop_4gb", "small"),
         ("laptop_16gb_igpu", "medium"),
+        ("gpu_6gb", "small"),
         ("gpu_8gb", "medium"),
         ("gpu_12gb", "medium"),
         ("gpu_24gb", "large"),
@@ -123,6 +124,35 @@ def test_what_a_person_finds_sensible(name: str, known: catalog.Catalog) -> None
 def test_tiers(name: str, tier: str) -> None:
     """By the cards' memory, all of them together, else by the machine's; without a GPU nothing is large."""
     assert tier_of(MACHINES[name]) == tier
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gb_per_s"),
+    [
+        ((card("x", 24.0, 1000.0),), 1000.0),
+        ((card("x", 24.0, 1000.0), card("y", 8.0, 125.0, index=1)), 1 / (0.75 / 1000 + 0.25 / 125)),
+        ((card("x", 24.0, 1000.0), dataclasses.replace(card("y", 8.0, 0.0, index=1), bandwidth_gb_s=None)), None),
+        ((), 50.0),
+    ],
+    ids=["one", "a slow one beside it", "an unknown one beside it", "none"],
+)
+def test_several_memories_are_read_in_turn(gpus: tuple[Gpu, ...], gb_per_s: float | None) -> None:
+    """Each has the part of the layers that llama.cpp deals out to it, by the cards' sizes; all are waited for."""
+    found = recommend(machine("x", 8, 64.0, *gpus, gb_per_s=50.0), with_models(entry_of("m")))
+
+    assert found[0].scores.performance == pytest.approx(scores.performance(gb_per_s, 1).value)
+    if gb_per_s is not None:
+        assert any(reason.startswith(f"Memory of {gb_per_s:.0f} GB/s") for reason in found[0].reasons)
+
+
+def test_a_model_in_two_places_is_as_fast_as_both() -> None:
+    """The card's part is quick and the rest is not: it is neither as slow as the machine nor as fast as the card."""
+    large = entry_of("m", parameters=20_000_000_000)
+    (found,) = recommend(machine("x", 8, 64.0, card("x", 8.0, 1000.0), gb_per_s=50.0), with_models(large))
+    sentence = next(reason for reason in found.reasons if reason.startswith("Memory of"))
+
+    assert found.placement == "partial"
+    assert 60 < float(sentence.split()[2]) < 120
 
 
 @pytest.mark.parametrize("name", MACHINES)

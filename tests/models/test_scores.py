@@ -77,6 +77,12 @@ def test_performance(gb_per_s: float | None, expected: float | None) -> None:
     assert scores.performance(gb_per_s, GIB).value == expected
 
 
+def test_a_tiny_model_has_a_size_too() -> None:
+    """In the sentences nothing is 0.0 GiB."""
+    assert "Its weights take 63 MiB of 3.0 GiB" in scores.size(63 << 20, 3 * GIB).sentence
+    assert "Its weights take 0.1 GiB of" in scores.size(GIB // 10, 3 * GIB).sentence
+
+
 def test_performance_tells_how_many_tokens_that_are() -> None:
     """No more tokens than the active weights can be read in a second."""
     assert "at most 20 tokens per second" in scores.performance(100.0, 5 * 10**9).sentence

@@ -112,12 +112,15 @@ def test_who_has_the_older_content_mapped_keeps_it(store: Store, source: Path) -
 
 
 def test_progress_goes_to_the_end(store: Store, source: Path) -> None:
-    """It never goes back, and ends with all bytes."""
+    """It begins with nothing, never goes back, and ends with all bytes; a comparison tells it as well."""
     seen: list[tuple[int, int | None]] = []
     found = store.pull(str(source), on_progress=lambda done, total: seen.append((done, total)))
+    compared: list[tuple[int, int | None]] = []
+    store.verify(found.name, on_progress=lambda done, total: compared.append((done, total)))
 
-    assert seen == sorted(seen)
-    assert seen[-1] == (found.size_bytes, found.size_bytes)
+    for figures in (seen, compared):
+        assert figures == sorted(figures)
+        assert (figures[0], figures[-1]) == ((0, found.size_bytes), (found.size_bytes, found.size_bytes))
 
 
 def test_a_cancelled_pull_leaves_the_store_as_it_was(store: Store, source: Path) -> None:
@@ -338,6 +341,17 @@ def test_a_file_that_a_person_deleted_is_gone(store: Store, source: Path, tmp_pa
     assert len(blob_names(store)) == 1
 
 
+def test_a_split_model_of_which_a_person_deleted_a_part_is_gone(store: Store, source: Path, tmp_path: Path) -> None:
+    """What is left of it is of no use to anybody; the next change frees its room too."""
+    found = Path(store.pull(str(split_files(tmp_path / "split")[0])).path)
+    found.with_name("model-00002-of-00002.gguf").unlink()
+    assert store.installed() == ()
+    kept = store.pull(str(source))
+
+    assert blob_names(store) == [f"sha256-{kept.digests[0]}"]
+    assert not found.exists()
+
+
 @POSIX_ONLY
 def test_a_model_in_use_is_not_removed(store: Store, source: Path) -> None:
     """Any process that holds it keeps it; forced, or after the hold, it goes."""
@@ -529,7 +543,10 @@ def test_their_environment_variables_move_them(source: Path, tmp_path: Path) -> 
 
 
 def test_caches_full_of_nonsense_are_walked_in_peace(store: Store, tmp_path: Path) -> None:
-    """Manifests that are none, models that are gone, links in a circle: they are not models, and nothing is raised."""
+    """Manifests that are none, models that are gone, links in a circle: they are not models, and nothing is raised.
+
+    Nor is what has a name that no message can carry, nor what lies where its program puts none.
+    """
     home = tmp_path / "home"
     manifests = home / ".ollama" / "models" / "manifests" / "r" / "library" / "m"
     manifests.mkdir(parents=True)
@@ -538,6 +555,10 @@ def test_caches_full_of_nonsense_are_walked_in_peace(store: Store, tmp_path: Pat
     texts.append(json.dumps({"layers": [{"mediaType": OLLAMA_MODEL_LAYER, "digest": "sha256:" + "f" * 64}]}))
     for number, text in enumerate(texts):
         (manifests / str(number)).write_text(text)
+    source = one_file(tmp_path / "source.gguf")
+    ollama_keeps(home, source, sha256(source))
+    root = home / ".ollama" / "models" / "manifests"
+    (root / "registry.ollama.ai" / "library" / "coder" / "1.5b").rename(root / "odd")
     studio = home / ".lmstudio" / "models" / "a"
     studio.mkdir(parents=True)
     (studio / "empty.gguf").touch()
@@ -546,6 +567,9 @@ def test_caches_full_of_nonsense_are_walked_in_peace(store: Store, tmp_path: Pat
         (studio / "round").symlink_to(studio)
         (studio / "gone.gguf").symlink_to(studio / "nothing")
         os.mkfifo(studio / "pipe.gguf")
+        os.mkfifo(manifests / "pipe")
+    if sys.platform == "linux":  # other file systems have no such names
+        one_file(tmp_path / "named.gguf").rename(studio / os.fsdecode(b"caf\xe9.gguf"))
 
     assert store.foreign() == ()
 

@@ -19,8 +19,8 @@ import msgspec
 import pytest
 
 from botframework.errors import DigestMismatch, DiskFull, DownloadFailed, RequestCancelled, StoreError
-from botframework.models.store.download import CONNECTIONS, discard
-from botframework.models.store.journal import BLOCK_BYTES, HEAD_BYTES, journal_of
+from botframework.models.store.download import CONNECTIONS
+from botframework.models.store.journal import BLOCK_BYTES, HEAD_BYTES, discard, journal_of
 from botframework.models.store.web import Patience
 from support.pulling import CONTENT, DIGEST, FILE, SIZE, ask, fetch, only, stop_after
 
@@ -40,7 +40,7 @@ class Usage(NamedTuple):
 
 @pytest.mark.parametrize("connections", [1, 2, 4])
 def test_a_download_is_whole(hub: HubServer, part: Path, connections: int) -> None:
-    """Content and digest are the published ones, every byte is sent once, and progress only grows up to the size."""
+    """Content and digest are the published ones, every byte is sent once, progress grows from nothing to the size."""
     told: list[tuple[int, int]] = []
     digest = fetch(
         only(ask("hf:o/r")), part, connections=connections, on_progress=lambda *figures: told.append(figures)
@@ -50,7 +50,7 @@ def test_a_download_is_whole(hub: HubServer, part: Path, connections: int) -> No
     assert part.read_bytes() == CONTENT
     assert hub.sent == SIZE
     assert told == sorted(told)
-    assert told[-1] == (SIZE, SIZE)
+    assert (told[0], told[-1]) == ((0, SIZE), (SIZE, SIZE))
 
 
 @pytest.mark.parametrize("size", [1, 4_321, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES])

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import dataclasses
+import socket
 import subprocess
+import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from botframework.errors import ConfigError, DownloadFailed, PullRefused
+from botframework.errors import ConfigError, DownloadFailed, PullRefused, RequestCancelled
+from botframework.models.store.reference import WebReference
+from botframework.models.store.remote import RemoteFile
+from botframework.models.store.resolve import resolve
 from support.connect_proxy import ConnectProxy
 from support.hub_server import HubServer
-from support.pulling import CONTENT, DIGEST, FILE, ask, fetch, only
+from support.pulling import CONTENT, DIGEST, FILE, PATIENCE, SIZE, ask, fetch, only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +45,34 @@ def secure(hub: HubServer, certificate: tuple[Path, Path], monkeypatch: pytest.M
         monkeypatch.setenv("HF_ENDPOINT", server.address)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         yield server
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """A port at which a connection is neither taken nor refused: the queue of its listener is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses")
+def test_connecting_can_be_stopped(deaf: str, plain_surroundings: None, part: Path) -> None:
+    """Whoever does not want to wait for a host that is silent has not to, before a download or in it."""
+    url = f"{deaf}/model.gguf"
+    source = RemoteFile(url, SIZE, "model.gguf", DIGEST, host_was_given_by_user=True)
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    patience = dataclasses.replace(PATIENCE, connect_s=8.0)
+    started = time.monotonic()
+    with pytest.raises(RequestCancelled):
+        fetch(source, part, stop=stop, patience=patience)
+    with pytest.raises(RequestCancelled):
+        resolve(WebReference(url), stop=stop, patience=patience)
+
+    assert time.monotonic() - started < 3.0
 
 
 def test_a_pull_by_https(secure: HubServer, part: Path) -> None:

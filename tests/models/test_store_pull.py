@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from botframework.errors import ModelNotFound, PullRefused
+from botframework.errors import DiskFull, DownloadFailed, ModelNotFound, PullRefused
 from support.llama_verdict import llama
 from support.model_files import one_file, sha256, split_files
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 REFERENCE = "hf:maker/model/model.gguf"
 NAME = "maker/model/model.gguf"
+
+
+class Disk(NamedTuple):
+    """What ``shutil.disk_usage`` answers."""
+
+    free: int
 
 
 def test_a_model_of_the_hub(model_hub: HubServer, store: Store) -> None:
@@ -87,6 +93,34 @@ def test_what_another_program_holds_is_used_in_place(
     assert (model_hub.sent == 0) == is_whole
     assert found.origin == ("lmStudio" if is_whole else "pulled")
     assert found.path == str(cached if is_whole else store.folder / NAME)
+
+
+def test_the_limit_is_for_what_takes_room(model_hub: HubServer, store: Store) -> None:
+    """A model that is here already is returned, whatever the limit has become meanwhile."""
+    found = store.pull(REFERENCE)
+
+    assert store.pull(REFERENCE, limit_bytes=1_000).path == found.path
+
+
+def test_a_split_model_goes_on_where_the_disk_has_room_for_the_rest(
+    model_hub: HubServer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier pull has brought is not needed twice; what is missing, and a tenth of the whole, must fit."""
+    size = sum(path.stat().st_size for path in split_files(model_hub.folder / "maker" / "split"))
+    model_hub.sends_at_most = size // 3
+    with pytest.raises(DownloadFailed):
+        store.pull("hf:maker/split")
+    model_hub.sends_at_most = None
+    there = store.usage().unfinished_bytes
+    needed = size - there + size // 10
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Disk(needed - 1))
+    with pytest.raises(DiskFull) as told:
+        store.pull("hf:maker/split")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Disk(needed))
+
+    assert there > 0
+    assert (told.value.data["neededBytes"], told.value.data["freeBytes"]) == (needed, needed - 1)
+    assert store.pull("hf:maker/split").parts == 2
 
 
 def test_more_than_the_limit_is_not_begun(model_hub: HubServer, store: Store) -> None:

@@ -385,6 +385,7 @@ class ChaosWorker:
     def stats(self, number: int) -> Stats:
         """Say something plausible."""
         return Stats(
+            chat_tokens_discarded=7,
             id=number,
             rss_bytes=RSS_BYTES,
             kv_tokens=1,

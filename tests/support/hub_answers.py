@@ -137,8 +137,7 @@ class Handler(BaseHTTPRequestHandler):
                 names = ("../../evil.gguf", "/etc/evil.gguf", "..%2fevil.gguf", "evil\x00.gguf", "C:\\evil.gguf")
                 siblings = [{**siblings[0], "rfilename": name} for name in names]
             gated: str | bool = "auto" if lie == "gated" else False
-            tags = ["gguf", "license:apache-2.0"]
-            self._json({"id": repository, "sha": COMMIT, "gated": gated, "tags": tags, "siblings": siblings})
+            self._json({"id": repository, "sha": COMMIT, "gated": gated, "siblings": siblings})
 
     def _sibling(self, repository: str, folder: Path, path: Path) -> dict[str, Any]:
         """A file as the hub lists it, with what is to be lied about it."""
@@ -185,6 +184,7 @@ class Handler(BaseHTTPRequestHandler):
             "redirect-password": "https://user:password@example.com/model.gguf",
             "redirect-loop": here,
             "redirect-nowhere": "",
+            "redirect-broken": "https://example.com]",
         }
         if lie in redirects:
             self._answer(302, {"Content-Length": "0"} | ({"Location": redirects[lie]} if redirects[lie] else {}))

@@ -60,6 +60,7 @@ LIES = {
     "redirect-password": "redirects to an address with a user and password",
     "redirect-loop": "redirects to itself",
     "redirect-nowhere": "redirects without saying where",
+    "redirect-broken": "redirects to something that is no address",
     # About its content.
     "changed-byte": "changes the file's first byte",
     "short-body": "closes the connection after a part of what it announced",

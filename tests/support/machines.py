@@ -55,6 +55,8 @@ INTEL_IGPU = Gpu(0, "intel", "Intel Iris Xe Graphics", None, None, is_integrated
 MACHINES: dict[str, Hardware] = {
     "laptop_4gb": machine("Intel Celeron N4020", 2, 3.7, sets=()),
     "laptop_16gb_igpu": machine("Intel Core i7-1165G7", 4, 15.4, INTEL_IGPU, sets=("AVX", "AVX2", "AVX-512")),
+    "gpu_4gb": machine("Intel Core i5-9300H", 4, 15.5, card("NVIDIA GeForce GTX 1650", 4.0, 128.0), gb_per_s=30.0),
+    "gpu_6gb": machine("AMD Ryzen 5 3600", 6, 15.6, card("NVIDIA GeForce RTX 2060", 6.0, 336.0), gb_per_s=35.0),
     "gpu_8gb": machine("AMD Ryzen 7 5700X", 8, 31.3, card("NVIDIA GeForce RTX 4060", 8.0, 272.0)),
     "gpu_12gb": machine("AMD Ryzen 5 5600X", 6, 31.3, card("NVIDIA GeForce RTX 3060", 12.0, 360.0)),
     "gpu_24gb": machine("AMD Ryzen 9 7950X", 16, 62.7, card("NVIDIA GeForce RTX 4090", 24.0, 1008.0)),

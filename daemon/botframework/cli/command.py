@@ -67,11 +67,20 @@ def run(
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:
-        # Python flushes once more when it ends, and would complain.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return exits.BROKEN_PIPE
+    except OSError as error:
+        _leave_output()
+        with contextlib.suppress(OSError):
+            print(f"botframework: {error}", file=terminal.err)
+        return exits.FAILED
     return code
+
+
+def _leave_output() -> None:
+    """Write nothing more to standard output: Python flushes once more when it ends, and would complain."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _name_model(options: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ def _complete(options: argparse.Namespace, terminal: Terminal) -> int:
         spot = _spot(options)
     defaults: dict[str, object] = {"completion.deadlineMs": DEADLINE_MS}
     if options.max_tokens is not None:
-        defaults["completion.maxTokens"] = options.max_tokens
+        defaults |= _as_setting(options.max_tokens)
     with client.daemon(options, terminal, "fim", defaults) as (editor, model):
         if not model["canInfill"]:
             raise ModelCannotInfill(
@@ -83,6 +83,15 @@ def _ask(editor: Editor, spot: Spot, model: str) -> Completion:
         total_ms=round(total_ms, 1),
         timings=told["timings"],
     )
+
+
+def _as_setting(max_tokens: int) -> dict[str, object]:
+    from botframework import config
+
+    wanted: dict[str, object] = {"completion.maxTokens": max_tokens}
+    for problem in config.merge([config.Layer(config.Source.COMMAND_LINE, wanted)]).problems:
+        raise InvalidParams(f"--max-tokens {max_tokens}: {problem.message}")
+    return wanted
 
 
 def _spot(options: argparse.Namespace) -> Spot:

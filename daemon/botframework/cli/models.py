@@ -79,7 +79,8 @@ def main(arguments: Sequence[str]) -> int:
     verify = add("verify", _verify, "compare pulled models with the digests that they were published with")
     verify.add_argument("names", nargs="*", metavar="NAME", help="all of them without one")
     remove = add("remove", _remove, "delete pulled models")
-    remove.add_argument("names", nargs="+", metavar="NAME", help="as `models list` names it")
+    remove.add_argument("names", nargs="*", metavar="NAME", help="as `models list` names it")
+    remove.add_argument("--unfinished", action="store_true", help="what downloads that were broken off have left")
     remove.add_argument("--yes", action="store_true", help="do not ask")
     remove.add_argument("--force", action="store_true", help="also one that is in use")
     info = add("info", model_info.work, "everything about one model", epilog=model_info.EPILOG)
@@ -157,12 +158,11 @@ def short_path(path: str, folder: str) -> str:
 
 
 def _pull(options: argparse.Namespace, terminal: Terminal) -> int:
+    from botframework.manager.folder import limit_bytes
     from botframework.manager.roles import named_models
 
     settings = command.read_settings(options, terminal)
     store = open_store(settings)
-    limit = settings.models.disk_gib
-    limit_bytes = None if limit is None else int(limit * 2**30)
     try:
         with progress.shown(terminal, str(options.reference)) as told:
             found = progress.stoppable(
@@ -170,7 +170,7 @@ def _pull(options: argparse.Namespace, terminal: Terminal) -> int:
                     options.reference,
                     on_progress=told.tell,
                     stop=stop,
-                    limit_bytes=limit_bytes,
+                    limit_bytes=limit_bytes(settings),
                     keep=named_models(settings),
                 )
             )
@@ -179,7 +179,8 @@ def _pull(options: argparse.Namespace, terminal: Terminal) -> int:
         terminal.note("stopped; what has come is kept, and the same command goes on with it")
         raise
     terminal.document(found)
-    terminal.say(f"{found.name}: {size(found.size_bytes)}, {'checked' if found.digests else 'of unknown digest'}")
+    digest = f"SHA-256 {found.digests[0]}" if len(found.digests) == 1 else plural(found.parts, "file")
+    terminal.say(f"{found.name}: {size(found.size_bytes)}, {digest}")
     terminal.say(found.path)
     terminal.note(f'to use it, choose it in your editor, or set model = "{found.path}" in your botframework.toml')
     return exits.DONE
@@ -203,7 +204,7 @@ def _verify(options: argparse.Namespace, terminal: Terminal) -> int:
 def _verdict_on(store: Store, model: InstalledModel, terminal: Terminal) -> Verdict:
     with progress.shown(terminal, model.name) as told:
         try:
-            progress.stoppable(lambda stop: store.verify(model.name, on_progress=told.tell, stop=stop))
+            progress.stoppable(lambda stop: store.verify(model.path, on_progress=told.tell, stop=stop))
         except BotframeworkError as error:
             return Verdict(name=model.name, path=model.path, is_whole=False, problem=error.message)
         told.end(model.size_bytes)
@@ -213,19 +214,26 @@ def _verdict_on(store: Store, model: InstalledModel, terminal: Terminal) -> Verd
 def _remove(options: argparse.Namespace, terminal: Terminal) -> int:
     store = open_store(command.read_settings(options, terminal))
     # All names first: a wrong one must not be noticed when half is gone.
-    models = [store.find(name) for name in options.names]
-    freed = sum(model.size_bytes for model in models)
+    models = [store.find_own(name) for name in options.names]
+    unfinished = store.usage().unfinished_bytes if options.unfinished else 0
+    freed = sum(model.size_bytes for model in models) + unfinished
+    if not models and not options.unfinished:
+        raise InvalidParams("name the models to delete, or say --unfinished")
     if not options.yes:
         if not sys.stdin.isatty() or terminal.as_json:
             raise InvalidParams("nobody can be asked here whether to delete them; say so with --yes")
         for model in models:
             terminal.note(f"{model.name}  {size(model.size_bytes)}")
-        if not _agrees(f"Delete {plural(len(models), 'model')}, {size(freed)}? [y/N] "):
+        what = [plural(len(models), "model")] * bool(models) + ["unfinished downloads"] * options.unfinished
+        if not _agrees(f"Delete {' and '.join(what)}, {size(freed)}? [y/N] "):
             terminal.note("nothing was deleted")
             return exits.DONE
     for model in models:
         store.remove(model.name, force=options.force)
         terminal.say(f"{model.name}: deleted")
+    if options.unfinished:
+        store.discard_unfinished()
+        terminal.say(f"unfinished downloads: {size(unfinished - store.usage().unfinished_bytes)} deleted")
     terminal.document(Removed(removed=tuple(models)))
     return exits.DONE
 

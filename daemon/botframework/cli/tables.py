@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 GAP = "  "
+LEAST_PROSE = 20
+"""Columns of a terminal below which prose is broken too often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,32 @@ def columns_of(text: str) -> int:
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text
     )
+
+
+def fits(table: Table, columns: int) -> bool:
+    """Whether all cells that stay whole, and something of the prose, stand side by side in so many columns."""
+    wanted = 0
+    for number, column in enumerate(table.columns):
+        cells = [row[number] for row in table.rows if number < len(row)] + [column.title] * table.has_titles
+        widest = max(map(columns_of, cells), default=0)
+        wanted += min(widest, LEAST_PROSE) if column.is_prose else widest
+    return wanted + len(GAP) * (len(table.columns) - 1) <= columns
+
+
+def stacked(table: Table) -> list[str]:
+    """Lines, for where columns do not fit: the first cell of each row, and indented below it the others with titles."""
+    titles = [column.title.upper() if table.has_titles else "" for column in table.columns]
+    width = max(map(columns_of, titles[1:]), default=0)
+    lines = []
+    for row in table.rows:
+        first, *others = (" ".join(cell.split()) for cell in row)
+        lines.append(first)
+        lines += [
+            GAP + title + " " * (width - columns_of(title)) + (GAP if width else "") + cell
+            for title, cell in zip(titles[1:], others, strict=False)
+            if cell
+        ]
+    return lines
 
 
 def drawn(table: Table) -> RichTable:

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
@@ -53,8 +54,9 @@ class Terminal:
 
     def __init__(self, *, as_json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.as_json = as_json
-        self.out = sys.stdout if out is None else out
-        self.err = sys.stderr if err is None else err
+        # Python has none where the shell has closed it.
+        self.out = out or sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+        self.err = err or sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
         for stream in (self.out, self.err):
             # A locale that knows less than Unicode shall cost letters, not the answer.
             reconfigure = getattr(stream, "reconfigure", None)
@@ -104,10 +106,13 @@ class Terminal:
         clean = tables.Table(
             table.columns, tuple(tuple(harmless(cell) for cell in row) for row in table.rows), table.has_titles
         )
-        if self.has_colours:
-            self.console(self.out).print(tables.drawn(clean))
-        else:
+        if not self.has_colours:
             self.out.write(tables.plain(clean))
+        elif tables.fits(clean, (console := self.console(self.out)).width):
+            console.print(tables.drawn(clean))
+        else:
+            for line in tables.stacked(clean):
+                self.say(line, "" if line.startswith(tables.GAP) else "bold")
 
     def document(self, value: msgspec.Struct) -> None:
         """The result for a program; nothing without ``--json``."""

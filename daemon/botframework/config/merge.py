@@ -47,6 +47,11 @@ class Problem(NamedTuple):
     key: str
     message: str
 
+    def __str__(self) -> str:
+        """In words, as users are told."""
+        place = f"{self.source.value}: {self.key}" if self.key else self.source.value
+        return f"{place} {self.message}"
+
 
 class Layer(NamedTuple):
     """What one source says: nested tables, dotted keys or both."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ANSWER_DEADLINE_S = 120.0
 """A small machine writes some hundred tokens in this time."""
 STOP_DEADLINE_S = 3.0
+READ_OUT_S = 1.0
+"""For the last of what an ended daemon wrote."""
 STDERR_LINES = 40
 LOAD_DEADLINE_S = 300.0
 """A big model from a slow disk takes its time."""
@@ -90,8 +92,10 @@ class Editor:
         if stdin is None or stdout is None or stderr is None:
             raise DemoError("the daemon was started without pipes")
         self._stdin = stdin
-        threading.Thread(target=self._read, args=(stdout,), daemon=True).start()
-        threading.Thread(target=self._drain, args=(stderr,), daemon=True).start()
+        readers = ((self._read, stdout), (self._drain, stderr))
+        self._threads = [threading.Thread(target=read, args=(stream,), daemon=True) for read, stream in readers]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def last_words(self) -> str:
@@ -99,19 +103,21 @@ class Editor:
         return "\n".join(self._stderr)
 
     def _read(self, stream: IO[bytes]) -> None:
-        while header := stream.readline():
-            length = 0
-            while header.strip():
-                name, _, value = header.partition(b":")
-                if name.strip().lower() == b"content-length":
-                    length = int(value)
-                header = stream.readline()
-            self._inbox.put(json.loads(stream.read(length)))
+        with stream:
+            while header := stream.readline():
+                length = 0
+                while header.strip():
+                    name, _, value = header.partition(b":")
+                    if name.strip().lower() == b"content-length":
+                        length = int(value)
+                    header = stream.readline()
+                self._inbox.put(json.loads(stream.read(length)))
         self._inbox.put(None)
 
     def _drain(self, stream: IO[bytes]) -> None:
-        for line in stream:
-            self._stderr.append(line.decode("utf-8", "replace").rstrip())
+        with stream:
+            for line in stream:
+                self._stderr.append(line.decode("utf-8", "replace").rstrip())
 
     def _send(self, message: dict[str, Any]) -> None:
         body = json.dumps({"jsonrpc": "2.0", **message}).encode()
@@ -171,6 +177,7 @@ class Editor:
             It took longer than `LOAD_DEADLINE_S`, or the daemon ended.
         """
         ready: list[dict[str, Any]] = []
+        begun: dict[str, Any] = {}
 
         def is_loaded(message: dict[str, Any]) -> bool:
             method: str = message.get("method", "")
@@ -179,7 +186,8 @@ class Editor:
                 error = params.get("error") or {}
                 raise ModelUnusable(error.get("kind", "error"), error.get("message", "the model cannot be used"))
             if method == "$/progress" and params["value"].get("kind") in {"begin", "report"}:
-                on_progress(progress_words(params["value"]))
+                begun.update(params["value"])  # The title is said once, at the beginning.
+                on_progress(progress_words(begun))
             if method == "$/botframework/modelReady":
                 ready.append(params["model"])
             return bool(ready)
@@ -300,10 +308,13 @@ class Editor:
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
-            return self.process.wait(STOP_DEADLINE_S)
+            code = self.process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            return self.process.wait()
+            code = self.process.wait()
+        for thread in self._threads:
+            thread.join(READ_OUT_S)
+        return code
 
 
 def progress_words(value: dict[str, Any]) -> str:

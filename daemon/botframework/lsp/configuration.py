@@ -83,12 +83,12 @@ class Configuration:
 
     def _log_problems(self) -> None:
         for problem in self._fresh(self._logged):
-            logger.warning("%s", _text(problem))
+            logger.warning("%s", problem)
 
     def tell_problems(self, protocol: DaemonProtocol) -> None:
         """Tell the client what was not taken over, each thing once."""
         for problem in self._fresh(self._told):
-            message = {"type": types.MessageType.Warning.value, "message": f"botframework: {_text(problem)}"}
+            message = {"type": types.MessageType.Warning.value, "message": f"botframework: {problem}"}
             protocol.tell(types.WINDOW_LOG_MESSAGE, message)
 
     def _fresh(self, known: set[config.Problem]) -> Iterator[config.Problem]:
@@ -97,11 +97,6 @@ class Configuration:
             if problem not in known and len(known) < MAX_TOLD:
                 known.add(problem)
                 yield problem
-
-
-def _text(problem: config.Problem) -> str:
-    place = f"{problem.source.value}: {problem.key}" if problem.key else problem.source.value
-    return f"{place} {problem.message}"
 
 
 async def _ask(protocol: DaemonProtocol) -> Any:

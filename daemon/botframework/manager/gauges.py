@@ -82,6 +82,7 @@ class Gauges:
             last_first_token_ms=own.last_first_token_ms if own is not None else 0.0,
             prompt_tokens_read=sum(each.prompt_tokens_read for each in stats),
             background_tokens_read=sum(each.background_tokens_read for each in stats),
+            chat_tokens_discarded=sum(each.chat_tokens_discarded for each in stats),
             tokens_generated=sum(each.tokens_generated for each in stats),
             battery=_battery(memory),
             downloads=downloads,
@@ -169,12 +170,14 @@ def _kv_bytes(models: Sequence[HostedModel], stats: Mapping[Supervisor, Stats]) 
     ]
     if not found:
         return None
+    from botframework.manager.load import plan_of
     from botframework.models.demand import kv_bytes
 
     total = 0
     for choice, cells in found:
-        load = choice.load
-        total += kv_bytes(choice.shape, load.n_ctx_fim, load.n_seq_fim, load.n_ubatch_fim, load.kv_type)
-        if cells >= load.n_ctx_fim + load.n_ctx_chat:
-            total += kv_bytes(choice.shape, load.n_ctx_chat, load.n_seq_chat, load.n_ubatch_chat, load.kv_type)
+        plan = plan_of(choice.load)
+        made = plan.contexts if cells >= plan.n_ctx_fim + plan.n_ctx_chat else plan.contexts[:1]
+        total += sum(
+            kv_bytes(choice.shape, *context, plan.kv_type, flash_attention=plan.flash_attention) for context in made
+        )
     return total

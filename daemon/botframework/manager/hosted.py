@@ -18,7 +18,7 @@ from botframework.manager.idle import IdleWatch
 from botframework.manager.state import WorkerState, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from botframework.manager.budget import Budget
@@ -64,7 +64,7 @@ class HostedModel:
     budget
         Admits its loads.
     hold
-        Keeps its file from being removed by somebody while it is in use; in a thread.
+        Keeps its file from being removed by somebody while it is in use.
     idle_limit_s
         Seconds without a request after which it is put to sleep; 0: never.
     on_change, on_ready
@@ -78,7 +78,7 @@ class HostedModel:
         look: Callable[[], tuple[Path, Choice]],
         make: MakeSupervisor,
         budget: Budget,
-        hold: Callable[[str], Hold | None],
+        hold: Callable[[str], Awaitable[Hold | None]],
         idle_limit_s: float,
         on_change: Callable[[HostedModel], None],
         on_ready: Callable[[HostedModel, Loaded], None],
@@ -251,16 +251,20 @@ class HostedModel:
 
     async def stop(self, reason: BotframeworkError) -> None:
         """Let go of it; its requests hear the reason."""
-        await self._call_off()
+        # Nothing is waited for until all is under way: whoever is called off in here has no other chance.
+        task, self._task = self._task, None
+        ending = set() if task is None or task is asyncio.current_task() else {task}
+        for each in ending:
+            each.cancel()
         self._idle.stop()
         self._sleeps = self._wakes_up = False
         supervisor, self.supervisor = self.supervisor, None
         self._release_file()
         if supervisor is not None:
             self._let_go(supervisor.stop(reason))
-        if self._releasing:
-            await asyncio.wait(self._releasing)
         self._changed.set()
+        if ending or self._releasing:
+            await asyncio.wait(ending | self._releasing)
 
     async def retire(self, reason: BotframeworkError) -> None:
         """Let go of it when everything that is with it has been answered."""
@@ -274,12 +278,6 @@ class HostedModel:
         self.notice = ""
         self.begin(anew=True)
 
-    async def _call_off(self) -> None:
-        task, self._task = self._task, None
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
     async def _begin(self, *, anew: bool, asleep: bool) -> None:
         try:
             # What had to be made smaller stays so until somebody restarts it.
@@ -289,16 +287,13 @@ class HostedModel:
                 self._tell()
             else:
                 await self._start(choice, anew=anew)
-        except BotframeworkError as error:
+        except Exception as error:  # noqa: BLE001 - also a defect must end in a state that people see
             self._fail(error)
-        except Exception as error:  # noqa: BLE001 - a defect here must end in a state that people see
-            _log.exception("the model could not be chosen")
-            self._fail(WorkerUnavailable(f"the model could not be chosen: {error}"))
 
     async def _start(self, choice: Choice, *, anew: bool = False, spare: frozenset[str] = frozenset()) -> None:
         """Wait for memory, and start the worker; its loading goes on without us."""
         assert self._folder is not None  # noqa: S101 - `look` came before
-        self._hold = self._hold or await asyncio.to_thread(self._take_hold, choice.load.path)
+        self._hold = self._hold or await self._take_hold(choice.load.path)
         async with self._budget.admission(choice, self._folder, spare):
             supervisor = await self._make(
                 choice,
@@ -318,11 +313,15 @@ class HostedModel:
         if hold is not None:
             hold.release()
 
-    def _fail(self, error: BotframeworkError) -> None:
+    def _fail(self, error: Exception) -> None:
         self._wakes_up = False
         self._failed_at = asyncio.get_running_loop().time()
-        _log.error("%s", error)
-        self._failure = error
+        if isinstance(error, BotframeworkError):
+            _log.error("%s", error)
+            self._failure = error
+        else:
+            _log.error("the model could not be loaded", exc_info=error)
+            self._failure = WorkerUnavailable(f"the model could not be loaded: {error}")
         self._tell()
 
     def _tell(self) -> None:
@@ -352,10 +351,12 @@ class HostedModel:
             self.choice, self.notice = after, explained(before, after)
             _log.warning("%s", self.notice)
             await self._start(after)
-        except (BotframeworkError, OSError) as error:
-            self._fail(error if isinstance(error, BotframeworkError) else WorkerUnavailable(str(error)))
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
 
     def _supervisor_ready(self, loaded: Loaded) -> None:
+        if self.supervisor is None or self.supervisor.loaded is not loaded:
+            return  # A worker that is being let go of has become ready in this very moment.
         self._idle.start()
         self._wakes_up = False
         tell(self._on_ready, self, loaded)

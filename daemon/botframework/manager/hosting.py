@@ -108,9 +108,10 @@ class Hosting:
             on_progress=self._on_progress,
             on_leave_asked=on_leave_asked,
         )
+        await self.place_snapshots(supervisor)
+        # After the wait: whoever changes it meanwhile does not know of this supervisor yet.
         if not self.is_reading:
             supervisor.pause_reading()
-        await self.place_snapshots(supervisor)
         return supervisor
 
     async def _measure(self, load: LoadModel) -> Measured:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botframework.errors import BotframeworkError, ConfigError, StoreError
-from botframework.manager.folder import models_folder
+from botframework.manager.folder import limit_bytes, models_folder
 from botframework.manager.pulls import Pulls
 from botframework.manager.roles import named_models
 from botframework.manager.status import Download
@@ -82,10 +82,8 @@ class Library:
         """
         self._require_trust()
         store = await asyncio.to_thread(lambda: self.store)
-        gib = self._settings.models.disk_gib
-        limit_bytes = None if gib is None else int(gib * (1 << 30))
-        keep = named_models(self._settings)
-        pulled = await self._pulls.pull(store, reference, on_progress, limit_bytes=limit_bytes, keep=keep)
+        limit, keep = limit_bytes(self._settings), named_models(self._settings)
+        pulled = await self._pulls.pull(store, reference, on_progress, limit_bytes=limit, keep=keep)
         return await asyncio.to_thread(self.shelf.describe, Path(pulled.path))
 
     async def remove(self, path: str, loaded: Sequence[str]) -> None:
@@ -107,8 +105,16 @@ class Library:
         if not self._settings.workspace_trusted:
             raise ConfigError("the workspace is not trusted: models are neither pulled nor removed for it")
 
-    def hold(self, path: str) -> Hold | None:
-        """Keep a model of the folder from being removed by anybody; None for a file elsewhere. For a thread."""
+    async def hold(self, path: str) -> Hold | None:
+        """Keep a model of the folder from being removed by anybody; None for a file elsewhere."""
+        taking = asyncio.ensure_future(asyncio.to_thread(self._hold, path))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(_release)  # Nobody else would, for as long as the daemon lives.
+            raise
+
+    def _hold(self, path: str) -> Hold | None:
         # Either may be reached through a link. For any other file the store need not be imported.
         if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(models_folder(self._settings))):
             return None
@@ -142,3 +148,9 @@ class Library:
     def stop(self) -> None:
         """The daemon is leaving."""
         self._pulls.stop()
+
+
+def _release(taking: asyncio.Future[Hold | None]) -> None:
+    hold = None if taking.cancelled() or taking.exception() is not None else taking.result()
+    if hold is not None:
+        hold.release()

@@ -25,7 +25,7 @@ from botframework.manager.library import Library
 from botframework.manager.machine_watch import MachineWatch
 from botframework.manager.roles import SERVED, model_of
 from botframework.manager.state import WorkerState, tell
-from botframework.manager.turns import Turns
+from botframework.manager.turns import Turns, to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -142,7 +142,7 @@ class Router:
             if self._stopped:
                 return
             if self._serving:
-                await asyncio.gather(*(model.restart() for model in self._hosted()))
+                await to_the_end(model.restart() for model in self._hosted())
             else:
                 self._begin(anew=True)
 
@@ -167,7 +167,7 @@ class Router:
     async def _leave(self, reason: BotframeworkError) -> None:
         leaving, retiring = self._all(), tuple(self._retiring)
         self._serving = {}
-        await asyncio.gather(*(model.stop(reason) for model in leaving), *retiring)
+        await to_the_end([*(model.stop(reason) for model in leaving), *retiring])
 
     async def update(self, settings: Settings) -> None:
         """Take over what may change in a running daemon: whether sessions are kept on disk.

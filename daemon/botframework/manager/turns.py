@@ -1,4 +1,4 @@
-"""Changes of what serves, one at a time: a newer wish calls the older one off."""
+"""Changes of what serves, one at a time: a newer wish calls the older one off, and none is left half done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Iterable
 
 
 class Turns:
@@ -36,3 +36,13 @@ class Turns:
         finally:
             if self._newest is task:
                 self._newest = None
+
+
+async def to_the_end(work: Iterable[Awaitable[None]]) -> None:
+    """Do several things at once, also if whoever wanted them is called off: half of one would leave a worker behind."""
+    doing = asyncio.gather(*work)
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise

@@ -22,6 +22,7 @@ from botframework.models.demand import (
     recurrent_bytes,
     work_bytes,
 )
+from botframework.models.sizes import GIB, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,15 +47,14 @@ __all__ = [
     "recurrent_bytes",
 ]
 
-GIB = 1 << 30
 LEAST_CTX_CHAT = 4_096
 """Cells; a model that leaves no more gets fewer layers on the GPU instead."""
-GPU_MARGIN = GIB
+GPU_MARGIN = 1 << 30
 """Of a GPU's whole memory that is left alone: for the screen, for other programs and for what the driver keeps for each
 process (some hundred MiB). llama.cpp's own fitting leaves as much."""
 RAM_SHARE = 0.8
 """Of the machine's memory that a model may take: the editor and the system need the rest."""
-RAM_MARGIN = 2 * GIB
+RAM_MARGIN = 2 << 30
 """Of the machine's memory that is left to the editor and the system at least; the smallest machines give half."""
 
 
@@ -256,7 +256,7 @@ def _found(
     if placement == "partial":
         where = f"{n_gpu_layers} of {shape.n_layers + 1} layers fit on the GPU, the processor computes the others"
     elif placement == "none":
-        where = f"It needs {_size(needed.total)}, and {_size(available)} can be had"
+        where = f"It needs {in_words(needed.total)}, and {in_words(available)} can be had"
     else:
         where = f"It fits into {_memory(placement, room)}: {_of(needed.total, available)}"
     reasons = [where + "."]
@@ -280,8 +280,4 @@ def _memory(placement: Placement, room: _Room) -> str:
 
 def _of(needed: int, available: int) -> str:
     small = needed < GIB // 10
-    return f"{_size(needed)} of {_size(available)}" if small else f"{needed / GIB:.1f} of {_size(available)}"
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes >> 20} MiB" if n_bytes < GIB // 10 else f"{n_bytes / GIB:.1f} GiB"
+    return f"{in_words(needed)} of {in_words(available)}" if small else f"{needed / GIB:.1f} of {in_words(available)}"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, get_args
 from botframework.models import formats, scores
 from botframework.models.fit import ContextPlan, fit
 from botframework.models.recommendation import Recommendation, Role, Scores
-from botframework.models.scores import GIB
 from botframework.models.shape import plain_shape
+from botframework.models.sizes import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -163,7 +163,7 @@ def _is_at_ease(candidate: _Candidate, role: Role, hardware: Hardware) -> bool:
 
 def _is_too_slow(candidate: _Candidate, role: Role, hardware: Hardware) -> bool:
     """Whether the memory is known to be too slow for a model of this size."""
-    gb_per_s = _bandwidth(hardware, candidate.fit.placement)
+    gb_per_s = _bandwidth(hardware, candidate)
     return gb_per_s is not None and gb_per_s * 1e9 < LEAST_TOKENS_PER_S.get(role, 0.0) * candidate.active_bytes
 
 
@@ -329,9 +329,7 @@ class _Judge:
             "size": scores.size(weights, memory),
             "precision": scores.precision(weights, memory, name, formats.class_of(name)),
             "kv": scores.kv(weights, memory),
-            "performance": scores.performance(
-                _bandwidth(self.hardware, candidate.fit.placement), candidate.active_bytes
-            ),
+            "performance": scores.performance(_bandwidth(self.hardware, candidate), candidate.active_bytes),
             "density": scores.density(
                 BENCHMARKS[self.role],
                 figure.score if figure is not None else None,
@@ -362,12 +360,19 @@ def _machine(hardware: Hardware) -> str:
     return f"{memory} GiB of shared memory" if hardware.unified_memory else f"{memory} GiB without a graphics card"
 
 
-def _bandwidth(hardware: Hardware, placement: Placement) -> float | None:
-    """Of the memory that the weights come from, in 10^9 bytes per second: the slowest that is used."""
-    if placement != "gpu":
-        return hardware.memory_bandwidth_gb_s
-    known = [hardware.bandwidth_of(gpu) for gpu in hardware.usable_gpus]
-    return min((each or 0.0 for each in known), default=0.0) or None
+def _bandwidth(hardware: Hardware, candidate: _Candidate) -> float | None:
+    """In 10^9 bytes per second, of the memory that the weights come from; None if nobody knows.
+
+    Of several memories each is read in its turn: GPUs have layers in proportion to their size, the machine the rest.
+    """
+    on_gpus = min(1.0, candidate.fit.n_gpu_layers / ((candidate.entry.layers or 1) + 1))
+    gpus = hardware.usable_gpus if on_gpus else ()
+    whole = sum(gpu.vram_total or 1 for gpu in gpus)
+    parts = [(on_gpus * (gpu.vram_total or 1) / whole, hardware.bandwidth_of(gpu)) for gpu in gpus]
+    if on_gpus < 1.0:
+        parts.append((1.0 - on_gpus, hardware.memory_bandwidth_gb_s))
+    seconds = [part / gb_per_s for part, gb_per_s in parts if gb_per_s]
+    return 1.0 / sum(seconds) if len(seconds) == len(parts) else None
 
 
 def is_file_of(entry: CatalogEntry, format_name: str, name: str) -> bool:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from botframework.models.sizes import GIB, in_words
+
 if TYPE_CHECKING:
     from botframework.models.formats import FormatClass
     from botframework.models.recommendation import Scores
 
-GIB = 1 << 30
 KV_TARGET = 4 * GIB
 """Memory beside the weights that is ample for context: 32,768 tokens of Qwen2.5-Coder 7B take 1.8 GiB."""
 PRECISION_RESERVES: dict[FormatClass, int] = {"FP16": 2 * GIB, "INT8": GIB, "INT4": 500 << 20}
@@ -20,9 +21,10 @@ SLOWEST_GB_S, RANGE_GB_S = 50.0, 450.0
 """10^9 bytes per second: laptops' main memory scores 0, and from 500 on, a fast graphics card's, everything is 100."""
 ACCURACY_SHARE, EFFICIENCY_SHARE = 0.7, 0.3
 FORMAT_PENALTY = 20.0
-WEIGHTS = {"size": 1.0, "precision": 2.0, "kv": 2.0, "performance": 1.0, "density": 4.0}
-"""Of the total. Size and bandwidth say little about which of several models that fit is the better one; what it can do
-says most. Found with the golden tables of the tests, by looking at what a person would choose."""
+WEIGHTS = {"size": 1.0, "precision": 2.0, "kv": 0.5, "performance": 1.0, "density": 4.0}
+"""Of the total. Size, bandwidth and what remains beside the weights say little about which of several models that fit
+is the better one; what it can do says most. Found with the golden tables of the tests, by looking at what a person
+would choose."""
 
 
 class Score(NamedTuple):
@@ -38,9 +40,9 @@ def size(weights: int, memory: int) -> Score:
     share = weights / memory if memory else float("inf")
     value = _clamped(200.0 * (1.0 - share))
     if share > 1.0:
-        return Score(value, f"Its weights of {_gib(weights)} are more than the memory of {_gib(memory)}.")
+        return Score(value, f"Its weights of {in_words(weights)} are more than the memory of {in_words(memory)}.")
     left = "more than half of it stays free" if value == 100.0 else "little stays free" if value < 30.0 else "it fits"
-    return Score(value, f"Its weights take {_gib(weights)} of {_gib(memory)} ({share:.0%}): {left}.")
+    return Score(value, f"Its weights take {in_words(weights)} of {in_words(memory)} ({share:.0%}): {left}.")
 
 
 def precision(weights: int, memory: int, format_name: str, format_class: FormatClass) -> Score:
@@ -54,8 +56,10 @@ def precision(weights: int, memory: int, format_name: str, format_class: FormatC
     wanted = 1.2 * weights + PRECISION_RESERVES[format_class]
     value = _clamped(100.0 * (memory - weights) / (wanted - weights))
     if value == 100.0:
-        return Score(value, f"{format_name} has the room that {format_class} wants: {_gib(wanted)}.")
-    return Score(value, f"{format_name} is tight: {format_class} wants {_gib(wanted)}, there are {_gib(memory)}.")
+        return Score(value, f"{format_name} has the room that {format_class} wants: {in_words(wanted)}.")
+    return Score(
+        value, f"{format_name} is tight: {format_class} wants {in_words(wanted)}, there are {in_words(memory)}."
+    )
 
 
 def kv(weights: int, memory: int, target: int = KV_TARGET) -> Score:
@@ -64,7 +68,7 @@ def kv(weights: int, memory: int, target: int = KV_TARGET) -> Score:
     value = _clamped(100.0 * remaining / target)
     if not remaining:
         return Score(value, "Nothing remains for context.")
-    return Score(value, f"{_gib(remaining)} remain for context; {_gib(target)} are ample.")
+    return Score(value, f"{in_words(remaining)} remain for context; {in_words(target)} are ample.")
 
 
 def performance(gb_per_s: float | None, active_bytes: int) -> Score:
@@ -136,10 +140,6 @@ def _shared(part: float, whole: float) -> float:
 
 def _clamped(value: float) -> float:
     return min(100.0, max(0.0, value))
-
-
-def _gib(n_bytes: float) -> str:
-    return f"{n_bytes / GIB:.1f} GiB"
 
 
 def _rounded(value: float) -> str:

@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import secrets
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from botframework import config
 from botframework.errors import ConfigError
+from botframework.process.durable import flush_folder
 from botframework.worker import container
 from botframework.worker.fingerprint import DIGEST_BYTES, FINGERPRINT_BYTES
 
@@ -158,7 +158,7 @@ class SnapshotFolder:
                 if not is_wanted():
                     return False
                 fresh.replace(path)
-            _flush_folder(self.path)
+            flush_folder(self.path)
         except OSError as error:
             log.warning("a snapshot of %d bytes could not be written: %s", size, error)
             return False
@@ -329,18 +329,6 @@ def _files(folder: Path, pattern: re.Pattern[str]) -> Iterator[_File]:
         except OSError:
             continue  # deleted meanwhile
         yield _File(path, status.st_size, status.st_mtime)
-
-
-def _flush_folder(path: Path) -> None:
-    """Make a new name outlive a power cut, where the file system can."""
-    if sys.platform == "win32":
-        return  # never run; a folder cannot be opened there
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | _OPEN_FLAGS)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -2,8 +2,8 @@
 
 NVIDIA's driver tells this of its own cards (`nvidia.Nvidia`), so the table is for the others, and for NVIDIA's cards
 where the driver keeps silent. Each block names the address at which its figures were seen. A name that stands for cards
-of different speeds is left out (GeForce RTX 3060, 3080), as is one that was not seen: unknown is better than wrong. The
-Max chips of Apple's come in two speeds under one name; the lower one is here.
+of different speeds is left out (GeForce RTX 3060, 3080, 4070, Arc A770), as is one that was not seen: unknown is better
+than wrong. The Max chips of Apple's come in two speeds under one name; the lower one is here.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _SEEN: tuple[tuple[str, dict[str, float]], ...] = (
     ),
     (
         "https://www.svethardware.cz/intel-zverejnil-oficialni-specifikace-grafickych-karet-arc/58344",
-        {"arc a380": 186, "arc a580": 512, "arc a750": 512, "arc a770": 560},
+        {"arc a380": 186, "arc a580": 512, "arc a750": 512},
     ),
     ("https://fpsbench.com/compare/gpu/intel-arc-b580-vs-intel-uhd-graphics-730", {"arc b580": 456}),
     (
@@ -91,7 +91,6 @@ _SEEN: tuple[tuple[str, dict[str, float]], ...] = (
             "rtx 3090 ti": 1008,
             "rtx 4060": 272,
             "rtx 4060 ti": 288,
-            "rtx 4070": 504,
             "rtx 4070 super": 504,
             "rtx 4070 ti": 504,
             "rtx 4070 ti super": 672,

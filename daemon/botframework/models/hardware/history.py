@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from botframework.models.hardware.machine import Hardware
 from botframework.models.hardware.words import changes
+from botframework.process.durable import replace_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAX_FILE_BYTES = 64 * 1024
 """A larger file is not ours."""
@@ -57,11 +59,4 @@ def _write(file: Path, hardware: Hardware) -> None:
 
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Daemons write at the same time; each has a file of its own until it is whole.
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as target:
-                target.write(msgspec.json.encode(hardware))
-            Path(name).replace(file)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
+        replace_whole(file, msgspec.json.encode(hardware), durable=False)

@@ -11,14 +11,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from botframework.errors import BotframeworkError, DigestMismatch, ModelRefused, RequestCancelled
+from botframework.errors import BotframeworkError, ModelRefused, RequestCancelled
 from botframework.models import gguf
 from botframework.models.source import printable
 from botframework.models.store import progress
-from botframework.models.store.durable import disk_errors, flush_file, flush_folder
+from botframework.models.store.journal import discard
 from botframework.models.store.layout import IS_WINDOWS, LOCK_PATIENCE_S, key_of
-from botframework.models.store.remote import shown_url
+from botframework.models.store.room import disk_errors
 from botframework.models.store.value import DownloadProgress
+from botframework.process.durable import flush_file, flush_folder
 from botframework.process.lock import FileLock
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ BLOB_MODE = 0o444
 
 
 class Download(Protocol):
-    """Fetches a file into a part; `download.download` and `copying.copy` are such."""
+    """Fetches a file into a part; `download.download` is one, and `copying.copier` makes one."""
 
     def __call__(
         self, source: RemoteFile, part: Path, *, on_progress: Callable[[int, int], None], stop: threading.Event
     ) -> str:
-        """Go on where the part ends; return the whole file's SHA-256 in hexadecimal."""
+        """Have the whole file in the part, compared with its digest if there is one; return its SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,6 @@ class Fetching:
     on_progress: Callable[[DownloadProgress], None]
     stop: threading.Event
     download: Download
-    discard: Callable[[Path], None]
-    """Removes a part that is not wanted."""
 
 
 def fetch(fetching: Fetching, source: RemoteFile, before_bytes: int, *, is_first: bool) -> str:
@@ -131,12 +130,12 @@ def _carry_out(fetching: Fetching, source: RemoteFile, key: str, before_bytes: i
         with disk_errors("downloaded", layout.blobs):
             digest = fetching.download(source, part, on_progress=tell, stop=fetching.stop)
             try:
-                require_content(part, source, digest, is_first=is_first)
-            except (DigestMismatch, ModelRefused):
-                fetching.discard(part)
+                require_model(part, source, is_first=is_first)
+            except ModelRefused:
+                discard(part)
                 raise
             publish(layout, part, digest)
-            fetching.discard(part)  # what is left of it, and its journal
+            discard(part)  # what is left of it, and its journal
     except BotframeworkError as error:
         board.fail(error)
         raise
@@ -144,24 +143,14 @@ def _carry_out(fetching: Fetching, source: RemoteFile, key: str, before_bytes: i
     return digest
 
 
-def require_content(path: Path, source: RemoteFile, digest: str, *, is_first: bool) -> None:
-    """Refuse what is not what was published, or is no model.
+def require_model(path: Path, source: RemoteFile, *, is_first: bool) -> None:
+    """Refuse what is no model.
 
     Raises
     ------
-    DigestMismatch
-        With both digests.
     ModelRefused
         With what it seems to be.
     """
-    if source.sha256 is not None and digest != source.sha256:
-        raise DigestMismatch(
-            f"{source.filename}: what arrived is not what was published (SHA-256 {digest}, expected {source.sha256}). "
-            "It was deleted; try again, and if it happens again do not use this source",
-            url=shown_url(source.url),
-            expected=source.sha256,
-            found=digest,
-        )
     try:
         if is_first:
             gguf.read_header(path)

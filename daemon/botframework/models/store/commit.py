@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from botframework.errors import StoreError
-from botframework.models.store import blobs, holds, links, manifest
-from botframework.models.store.durable import TEMPORARY, disk_errors, flush_folder
+from botframework.models.store import blobs, holds, journal, links, manifest
 from botframework.models.store.layout import LOCK_PATIENCE_S, digest_in
+from botframework.models.store.room import disk_errors
+from botframework.process.durable import TEMPORARY, flush_folder
 from botframework.process.lock import FileLock
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ TEMPORARY_AGE_S = 600.0
 """A file without its final name that is older belongs to a process that was killed."""
 SHEET_AGE_S = 600.0
 """The outcome of a download is of interest for those who have waited for it."""
-JOURNALS = (".journal", ".journal.new")
-"""Behind the name of a part (`journal`)."""
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY))
 _OF_DOWNLOAD = re.compile(r"((?:sha256|from)-[0-9a-f]{64})\.(part|part\.journal|part\.journal\.new|progress|lock)")
@@ -188,8 +187,8 @@ def _sweep(layout: Layout) -> None:
     """Tidy up. What cannot be deleted now is left to the next time."""
     with contextlib.suppress(OSError):
         for each, _ in list(manifest.read_all(layout)):
-            if each.is_linked and not any(path.exists() for path in each.visible(layout)):
-                _take_out(layout, each)  # a person has deleted its files
+            if each.is_linked and not all(path.exists() for path in each.visible(layout)):
+                _take_out(layout, each)  # a person has deleted it, or a part of it
         needed = {part.digest for each, _ in manifest.read_all(layout) for part in each.parts}
         for path, _ in list(_blobs(layout)):
             if digest_in(path.name) not in needed and _is_older(path, UNFINISHED_AGE_S) and not holds.is_held(path):
@@ -211,9 +210,7 @@ def _sweep_downloads(layout: Layout, *, age_s: float) -> None:
         try:
             if part.exists() and not _is_older(part, age_s):
                 continue
-            part.unlink(missing_ok=True)
-            for ending in JOURNALS:
-                part.with_name(part.name + ending).unlink(missing_ok=True)
+            journal.discard(part)
             if not sheet.exists() or _is_older(sheet, min(age_s, SHEET_AGE_S)):
                 sheet.unlink(missing_ok=True)
                 # While we hold it: a waiter that has it open sees that it is gone, and makes a new one.

@@ -7,12 +7,13 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from botframework.errors import DiskFull, DownloadFailed, ModelNotFound, RequestCancelled
+from botframework.errors import DownloadFailed, ModelNotFound, RequestCancelled
 from botframework.models.source import open_regular, printable
 from botframework.models.store.digest import PIECE_BYTES
-from botframework.models.store.durable import FLAGS, free_bytes, write_all
 from botframework.models.store.remote import RemoteFile, Resolved
+from botframework.models.store.room import require_room
 from botframework.models.store.selection import parts_of
+from botframework.process.durable import FLAGS, write_all
 
 if TYPE_CHECKING:
     import threading
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 FOLDERS = ("local",)
 """Where such models are shown."""
-SPARE = 1.1
-"""Of a file's size must be free: the disk has other users, and a full one harms them all."""
 
 
 def describe(path: Path) -> Resolved:
@@ -57,33 +56,22 @@ def copier(folder: Path) -> Callable[..., str]:
         except BaseException:
             # A copy is begun anew each time, so there is nothing to go on with.
             with contextlib.suppress(OSError):
-                discard(part)
+                part.unlink(missing_ok=True)
             raise
 
     return copy
 
 
-def discard(part: Path) -> None:
-    """Remove a copy that is not wanted. Raises `OSError`."""
-    part.unlink(missing_ok=True)
-
-
 def _copy(path: Path, size: int, part: Path, on_progress: Callable[[int, int], None], stop: threading.Event) -> str:
-    free = free_bytes(part.parent)
-    if size * SPARE > free:
-        raise DiskFull(
-            f"{printable(path)} has {size} bytes, and only {free} are free in {part.parent}",
-            neededBytes=int(size * SPARE),
-            freeBytes=free,
-            folder=str(part.parent),
-        )
+    require_room(part.parent, size, size)
     digest = hashlib.sha256()
     done = 0
     part.unlink(missing_ok=True)
     target = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | FLAGS, 0o644)
     try:
         with open_regular(path, printable(path)) as file:
-            while piece := file.read(PIECE_BYTES):
+            on_progress(0, size)
+            while done <= size and (piece := file.read(PIECE_BYTES)):
                 if stop.is_set():
                     raise RequestCancelled("the copy was cancelled")
                 write_all(target, piece)

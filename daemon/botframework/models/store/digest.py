@@ -37,6 +37,7 @@ def file_digest(path: Path, *, on_progress: Callable[[int, int], None], stop: th
     done = 0
     with open_regular(path, printable(path)) as file:
         size = os.fstat(file.fileno()).st_size
+        on_progress(0, size)
         while n := file.readinto(piece):
             if stop.is_set():
                 raise RequestCancelled("the comparison of the file with its digest was cancelled")

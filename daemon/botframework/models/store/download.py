@@ -12,14 +12,14 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
-from botframework.errors import DigestMismatch, DiskFull, DownloadFailed, RequestCancelled
+from botframework.errors import DigestMismatch, DownloadFailed, RequestCancelled
 from botframework.models.store.blocks import Blocks, first_byte
 from botframework.models.store.credentials import find_token
-from botframework.models.store.durable import disk_errors, free_bytes
 from botframework.models.store.fetching import Fetcher
 from botframework.models.store.guard import origin
 from botframework.models.store.journal import BLOCK_BYTES, Journal, discard, go_on
 from botframework.models.store.remote import shown_url
+from botframework.models.store.room import allocated_bytes, disk_errors, require_room
 from botframework.models.store.web import Web, endpoint
 
 if TYPE_CHECKING:
@@ -31,16 +31,12 @@ if TYPE_CHECKING:
     from botframework.models.store.remote import RemoteFile
     from botframework.models.store.web import Patience
 
-__all__ = ["discard", "download"]
-
 CONNECTIONS = 4
 """At most: storage services give one connection a part of the line; beyond four servers begin to refuse."""
 FAST_BYTES_PER_S = 150e6
 """A line that gives so much to one connection needs no other: they would only take turns at the interpreter."""
 GROW_S = 0.5
 """After so long on a slower line another connection is tried."""
-SPARE_SHARE = 10
-"""A tenth of the file stays free beside it: a disk that is filled to its last byte breaks other programs."""
 STALL_BYTES = 16 * 1024
 """Fewer than this within `Patience.stall_s` count as nothing: so slow a line would take weeks."""
 TICK_S = 0.1
@@ -95,13 +91,14 @@ def download(
         The token or the proxy that is set cannot be used.
     """
     with disk_errors("downloaded", part.parent), contextlib.closing(Journal(part, source)) as journal:
-        _check_room(journal)
+        require_room(part.parent, max(0, source.size - allocated_bytes(part)), source.size)
         digest = _Download(source, journal, patience, connections).run(on_progress, stop)
     if source.sha256 is not None and digest != source.sha256:
         discard(part)
         raise DigestMismatch(
-            f"{source.filename}: what came is not what was published (SHA-256 {digest[:12]}…, expected "
-            f"{source.sha256[:12]}…); it was removed. If it happens again, somebody changes it on its way",
+            f"{source.filename}: what came is not what was published (SHA-256 {digest}, expected {source.sha256}). It "
+            "was deleted; try again, and if it happens again do not use this source",
+            url=shown_url(source.url),
             expected=source.sha256,
             found=digest,
         )
@@ -127,6 +124,7 @@ class _Download:
     def run(self, on_progress: Callable[[int, int], None], stop: threading.Event) -> str:
         """Fetch and hash; the digest."""
         blocks = self._blocks
+        on_progress(blocks.received, self._source.size)
         with self._web:
             self._add_connection()
             try:
@@ -211,18 +209,3 @@ def _read_into(file: FileIO, content: memoryview) -> int:
             break
         done += n
     return done
-
-
-def _check_room(journal: Journal) -> None:
-    """Refuse before the first byte what cannot end well."""
-    folder = journal.part.parent
-    needed = journal.size - journal.bytes_present() + journal.size // SPARE_SHARE
-    free = free_bytes(folder)
-    if free < needed:
-        raise DiskFull(
-            f"{needed / 1e9:.1f} GB are needed in {folder} and {free / 1e9:.1f} GB are free: remove models that you do "
-            "not need (botframework models remove), or choose another disk (models.folder)",
-            neededBytes=needed,
-            freeBytes=free,
-            folder=str(folder),
-        )

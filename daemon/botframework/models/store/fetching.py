@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from botframework.errors import BotframeworkError, DownloadFailed
 from botframework.models.store import refusals
 from botframework.models.store.blocks import first_byte
-from botframework.models.store.durable import write_all
 from botframework.models.store.guard import origin
 from botframework.models.store.journal import OPEN, go_on
 from botframework.models.store.remote import shown_url
 from botframework.models.store.web import in_our_words, refuse_packed
+from botframework.process.durable import write_all
 
 if TYPE_CHECKING:
     import httpx

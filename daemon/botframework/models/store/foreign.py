@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from botframework.errors import PullRefused
-from botframework.models.source import printable
-from botframework.models.store.layout import SUFFIX, is_digest
+from botframework.errors import ModelError, PullRefused
+from botframework.models.source import open_regular, printable
+from botframework.models.store.layout import SUFFIX
+from botframework.models.store.names import is_digest
 from botframework.models.store.selection import parts_of
 from botframework.models.store.value import InstalledModel
 
@@ -120,14 +121,15 @@ def ollama(around: Surroundings) -> Iterator[InstalledModel]:
 
 def _ollama_model(root: Path, manifest: Path) -> InstalledModel | None:
     try:
-        with manifest.open("rb") as file:
-            layers = _decoder.decode(file.read(MAX_MANIFEST_BYTES)).layers
-    except (OSError, ValueError, RecursionError):
+        with open_regular(manifest, printable(manifest)) as file:
+            layers = _decoder.decode(file.read(MAX_MANIFEST_BYTES) or b"").layers
+    except (ModelError, OSError, ValueError, RecursionError):
         return None
     digests = [layer.digest.removeprefix("sha256:") for layer in layers if layer.media_type == OLLAMA_MODEL_LAYER]
-    if len(digests) != 1 or not is_digest(digests[0]):
+    where = manifest.relative_to(root / "manifests").parts
+    if len(digests) != 1 or not is_digest(digests[0]) or len(where) < 3:
         return None
-    *_, space, name, tag = ("", *manifest.relative_to(root / "manifests").parts)
+    space, name, tag = where[-3:]
     shown = f"{name}:{tag}" if space == "library" else f"{space}/{name}:{tag}"
     for path in (root / "blobs" / f"sha256-{digests[0]}", root / "blobs" / f"sha256:{digests[0]}"):
         described = _describe("ollama", shown, (path,), (digests[0],))
@@ -181,13 +183,14 @@ def _files(origin: Origin, root: Path, *, depth: int) -> Iterator[InstalledModel
         # The cache of the Hugging Face libraries names content by its digest, but for small files.
         digests = [Path(os.path.realpath(part)).name if part.is_symlink() else "" for part in paths]
         known = tuple(digests) if origin == "huggingFace" and all(map(is_digest, digests)) else ()
-        described = _describe(origin, printable(path.name), paths, known)
+        described = _describe(origin, path.name, paths, known)
         if described is not None:
             yield described
 
 
 def _describe(origin: Origin, name: str, paths: tuple[Path, ...], digests: tuple[str, ...]) -> InstalledModel | None:
     try:
+        str(paths[0]).encode()  # bytes that are no UTF-8 cannot be told to anybody, nor be asked for
         sizes = [path.stat().st_size for path in paths if path.is_file() and os.access(path, os.R_OK)]
     except (OSError, ValueError):
         return None

@@ -2,8 +2,8 @@
 
 A server, or who has taken it over, chooses where a redirect leads; without rules it could make us ask the services of
 this machine, of the user's network or of the cloud that we run in. So only https is followed, and only to public
-addresses, but for the host and port that the user wrote. Names are resolved once, and what was checked is what is
-connected to (`network.Network`): a name cannot change its address in between.
+addresses, but for the host and port that the user wrote. A name is resolved and checked for each connection, and what
+was checked is what is connected to (`network.Network`): it cannot change its address in between.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ MAX_URL_CHARS = 8_192
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is given out; elsewhere lie old and new ways to write private addresses."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -131,7 +133,7 @@ def is_public(text: str) -> bool:
             address = address.ipv4_mapped
         elif address in _NAT64 or int(address) >> 32 == 0:
             address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        elif address.sixtofour is not None and not address.sixtofour.is_global:
+        elif address not in _UNICAST or (address.sixtofour is not None and not address.sixtofour.is_global):
             return False
     return address.is_global and not address.is_multicast
 

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from botframework.models.store.durable import FLAGS
+from botframework.process.durable import FLAGS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -55,12 +55,6 @@ class Repository(msgspec.Struct):
     sha: str
     siblings: list[Sibling]
     gated: bool | str = False
-    tags: list[str] = []
-
-    @property
-    def licence(self) -> str | None:
-        """As the hub tags it."""
-        return next((tag.removeprefix("license:") for tag in self.tags if tag.startswith("license:")), None)
 
 
 def resolve_hub(reference: HubReference, web: Web) -> Resolved:
@@ -88,7 +82,7 @@ def resolve_hub(reference: HubReference, web: Web) -> Resolved:
     commit = check_revision(found.sha)
     files = tuple(_file(reference, by_path[path], commit) for path in paths)
     origin = f"hf:{reference.name}@{commit}/{paths[0]}"
-    return Resolved(files, (reference.owner, reference.repository), origin, found.licence)
+    return Resolved(files, (reference.owner, reference.repository), origin)
 
 
 def _file(reference: HubReference, sibling: Sibling, commit: str) -> RemoteFile:

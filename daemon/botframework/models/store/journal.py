@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from botframework.models.store.durable import FLAGS, write_all
+from botframework.process.durable import FLAGS, write_all
 
 if TYPE_CHECKING:
     from pathlib import Path

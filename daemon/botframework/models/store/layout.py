@@ -24,8 +24,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from botframework.errors import PullRefused, StoreError
-from botframework.models.store.durable import flush_folder
-from botframework.models.store.names import check_path, shown_name
+from botframework.models.store.names import check_path, is_digest, shown_name
+from botframework.process.durable import flush_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,6 @@ SUFFIX = ".gguf"
 LOCK_PATIENCE_S = 30.0
 """For the store's lock: names change in milliseconds; only a sleeping disk takes seconds."""
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 _RESERVED = frozenset({"blobs", "manifests"})
 
@@ -114,11 +113,6 @@ def _make(folder: Path) -> None:
     is_junction = bool(getattr(status, "st_reparse_tag", 0))  # Windows; never run
     if not stat.S_ISDIR(status.st_mode) or is_junction:
         raise StoreError(f"{folder} is a link or a file: models are only written into real folders", path=str(folder))
-
-
-def is_digest(text: str) -> bool:
-    """Whether this is a SHA-256 as the store writes it."""
-    return _DIGEST.fullmatch(text) is not None
 
 
 def digest_in(blob_name: str) -> str | None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botframework.errors import StoreError
-from botframework.models.store.durable import TEMPORARY, flush_folder
 from botframework.models.store.layout import digest_in
+from botframework.process.durable import TEMPORARY, flush_folder
 
 if TYPE_CHECKING:
     from botframework.models.store.layout import Layout

@@ -16,7 +16,7 @@ import msgspec
 
 from botframework.errors import PullRefused
 from botframework.models.store import layout as places
-from botframework.models.store.durable import replace_whole
+from botframework.process.durable import replace_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

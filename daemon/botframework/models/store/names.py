@@ -23,6 +23,7 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\%\u200b-\u200f\u2028-\u202
 """Controls, what Windows forbids, what turns the direction of the text around a name, and the percent sign: a name that
 has one is a different name to whoever decodes it once more."""
 _REPOSITORY_PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -74,6 +75,11 @@ def check_revision(revision: str) -> str:
             f"{shown_name(revision)} is no revision: expected a branch, tag or commit of letters, digits, '.', '_', '-'"
         )
     return revision
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is a SHA-256 as the hub and the store write it."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def shown_name(name: str) -> str:

@@ -1,7 +1,8 @@
 """The connections beneath httpx: to checked addresses only, and ended from another thread at once.
 
 A thread that waits in ``recv`` cannot be told to stop. So every socket is known here, and `Network.abort` shuts all of
-them down; who waits then gets an error within a millisecond.
+them down; who waits then gets an error within a millisecond. Names and new connections have no socket yet that could be
+shut down: they are waited for in a thread of their own, which is left behind.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import socket
 import threading
 import weakref
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -78,6 +80,7 @@ class Network(httpcore.NetworkBackend):
         self._inner = httpcore.SyncBackend()
         self._lock = threading.Lock()
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self._connecting: set[Future[httpcore.NetworkStream]] = set()
         self._proxies: set[tuple[str, int]] = set()
         self.is_aborted = False
 
@@ -97,9 +100,12 @@ class Network(httpcore.NetworkBackend):
         """End every connection; no other one is made."""
         with self._lock:
             self.is_aborted = True
-            streams = list(self._streams)
+            streams, connecting = list(self._streams), list(self._connecting)
         for stream in streams:
             stream.shut_down()
+        for outcome in connecting:
+            with contextlib.suppress(InvalidStateError):
+                outcome.set_exception(_stopped())
 
     def connect_tcp(
         self,
@@ -110,12 +116,44 @@ class Network(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first of the host's addresses that answers."""
-        is_proxy = (host, port) in self._proxies
-        addresses = [host] if is_proxy else self._guard.addresses(host, port)
+        outcome: Future[httpcore.NetworkStream] = Future()
+
+        def connect() -> None:
+            try:
+                stream = self._connect(host, port, timeout, local_address, socket_options)
+            except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+                with contextlib.suppress(InvalidStateError):
+                    outcome.set_exception(error)
+            else:
+                try:
+                    outcome.set_result(stream)
+                except InvalidStateError:  # nobody waits any more
+                    stream.close()
+
+        with self._lock:
+            if self.is_aborted:
+                raise _stopped()
+            self._connecting.add(outcome)
+        threading.Thread(target=connect, name="botframework-connect", daemon=True).start()
+        try:
+            return outcome.result()
+        finally:
+            with self._lock:
+                self._connecting.discard(outcome)
+
+    def _connect(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None,
+    ) -> Stream:
+        addresses = [host] if (host, port) in self._proxies else self._guard.addresses(host, port)
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address in addresses:
             if self.is_aborted:
-                raise httpcore.ConnectError("stopped")
+                raise _stopped()
             try:
                 stream = self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
@@ -123,6 +161,10 @@ class Network(httpcore.NetworkBackend):
             else:
                 return Stream(stream, self)
         raise failure
+
+
+def _stopped() -> httpcore.ConnectError:
+    return httpcore.ConnectError("stopped")
 
 
 class Transport(httpx.BaseTransport):

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from botframework.errors import BotframeworkError, RequestCancelled, from_wire
-from botframework.models.store.durable import replace_whole
-from botframework.models.store.layout import is_digest
+from botframework.models.store.names import is_digest
 from botframework.models.store.value import DownloadProgress  # noqa: TC001 - msgspec reads the annotation
+from botframework.process.durable import replace_whole
 from botframework.process.lock import FileLock
 
 if TYPE_CHECKING:

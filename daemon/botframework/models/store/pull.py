@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from botframework.errors import DigestMismatch, DiskFull, ModelError, PullRefused, StoreError
+from botframework.errors import ModelError, PullRefused, StoreError
 from botframework.models.store import commit, copying, foreign, links, manifest
-from botframework.models.store.blobs import Fetching, fetch, is_whole, require_content
+from botframework.models.store.blobs import Fetching, fetch, is_whole, require_model
 from botframework.models.store.digest import file_digest
-from botframework.models.store.durable import disk_errors, free_bytes
-from botframework.models.store.layout import visible_name
+from botframework.models.store.layout import key_of, visible_name
 from botframework.models.store.manifest import Manifest, Part
 from botframework.models.store.reference import CatalogReference, FileReference, HubReference, parse
+from botframework.models.store.room import allocated_bytes, disk_errors, require_room
 from botframework.models.store.selection import parts_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def pull(
     *,
     layout: Layout,
     around: Surroundings,
-    on_progress: Callable[[int, int | None], None],
+    on_progress: Callable[[int, int], None],
     stop: threading.Event,
     limit_bytes: int | None,
 ) -> Manifest | InstalledModel:
@@ -49,12 +49,6 @@ def pull(
     asked = _named(parse(reference))
     resolved = _resolve(asked, stop)
     wanted = _manifest(reference, resolved)
-    if limit_bytes is not None and resolved.size > limit_bytes:
-        raise PullRefused(
-            f"{wanted.name} has {resolved.size} bytes, more than all models together may have (models.diskGib)",
-            neededBytes=resolved.size,
-            limitBytes=limit_bytes,
-        )
     known = manifest.read(layout, wanted.name)
     if known is not None and _is_same(known, resolved) and links.are_there(layout, known):
         manifest.mark_used(layout, known.name)
@@ -62,6 +56,12 @@ def pull(
     in_place = _in_place(resolved, around, on_progress, stop)
     if in_place is not None:
         return in_place
+    if limit_bytes is not None and resolved.size > limit_bytes:
+        raise PullRefused(
+            f"{wanted.name} has {resolved.size} bytes, more than all models together may have (models.diskGib)",
+            neededBytes=resolved.size,
+            limitBytes=limit_bytes,
+        )
     with disk_errors("downloaded", layout.root):
         layout.make()
         links.require_free(layout, wanted)
@@ -69,8 +69,7 @@ def pull(
     def tell(progress: DownloadProgress) -> None:
         on_progress(progress.done_bytes, progress.total_bytes)
 
-    download, discard = _means(asked)
-    fetching = Fetching(layout, wanted.name, resolved.size, tell, stop, download, discard)
+    fetching = Fetching(layout, wanted.name, resolved.size, tell, stop, _means(asked))
     for _ in range(ATTEMPTS):
         _require_room(layout, resolved)
         added = _fetch_all(wanted, resolved, fetching)
@@ -132,7 +131,7 @@ def _is_same(known: Manifest, resolved: Resolved) -> bool:
 
 
 def _in_place(
-    resolved: Resolved, around: Surroundings, on_progress: Callable[[int, int | None], None], stop: threading.Event
+    resolved: Resolved, around: Surroundings, on_progress: Callable[[int, int], None], stop: threading.Event
 ) -> InstalledModel | None:
     """The same model in another program's folder, if its content is the published one."""
     if any(file.sha256 is None for file in resolved.files):
@@ -153,7 +152,7 @@ def _is_content(
     paths: list[Path],
     files: tuple[RemoteFile, ...],
     total: int,
-    on_progress: Callable[[int, int | None], None],
+    on_progress: Callable[[int, int], None],
     stop: threading.Event,
 ) -> bool:
     before = 0
@@ -164,21 +163,22 @@ def _is_content(
             on_progress(start + done, total)
 
         try:
-            digest = file_digest(path, on_progress=tell, stop=stop)
-            require_content(path, file, digest, is_first=number == 0)
-        except (DigestMismatch, ModelError, OSError):
-            return False  # then it is downloaded
+            if file_digest(path, on_progress=tell, stop=stop) != file.sha256:
+                return False  # then it is downloaded
+            require_model(path, file, is_first=number == 0)
+        except (ModelError, OSError):
+            return False
         before += file.size
     return True
 
 
-def _means(asked: HubReference | WebReference | FileReference) -> tuple[Download, Callable[[Path], None]]:
-    """What brings the bytes, and what removes those that are not wanted."""
+def _means(asked: HubReference | WebReference | FileReference) -> Download:
+    """What brings the bytes."""
     if isinstance(asked, FileReference):
-        return copying.copier(asked.path.parent), copying.discard
-    from botframework.models.store.download import discard, download
+        return copying.copier(asked.path.parent)
+    from botframework.models.store.download import download
 
-    return download, discard
+    return download
 
 
 def _fetch_all(wanted: Manifest, resolved: Resolved, fetching: Fetching) -> Manifest:
@@ -201,14 +201,8 @@ def _require_room(layout: Layout, resolved: Resolved) -> None:
     """
     if len(resolved.files) == 1:
         return
-    missing = sum(
-        file.size for file in resolved.files if file.sha256 is None or not is_whole(layout, file.sha256, file.size)
-    )
-    free = free_bytes(layout.root)
-    if missing > free:
-        raise DiskFull(
-            f"the {len(resolved.files)} files need {missing} bytes, and only {free} are free in {layout.root}",
-            neededBytes=missing,
-            freeBytes=free,
-            folder=str(layout.root),
-        )
+    missing = 0
+    for file in resolved.files:
+        if file.sha256 is None or not is_whole(layout, file.sha256, file.size):
+            missing += max(0, file.size - allocated_bytes(layout.part(key_of(file.sha256, file.url))))
+    require_room(layout.root, missing, resolved.size)

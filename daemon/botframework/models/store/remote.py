@@ -5,12 +5,11 @@ Everything here may come from a stranger's server, so the values check themselve
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from botframework.errors import PullRefused
-from botframework.models.store.names import check_path, shown_name
+from botframework.models.store.names import check_path, is_digest, shown_name
 
 MAX_FILE_BYTES = 1 << 40
 """A TiB: hubs split models into files of some 50 GB, and no machine that runs them has the disk for more."""
@@ -18,8 +17,6 @@ MAX_FILES = 512
 """Parts of one model: 512 of 50 GB would be larger than any."""
 MAX_SHOWN_CHARS = 300
 """Of an address in a message: what a tooltip can hold."""
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class RemoteFile:
                 f"{shown_name(self.filename)} is announced with {self.size} bytes: expected 1 to {MAX_FILE_BYTES}",
                 url=shown_url(self.url),
             )
-        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+        if self.sha256 is not None and not is_digest(self.sha256):
             raise PullRefused(
                 f"{shown_name(self.filename)} is announced with a SHA-256 that is none", url=shown_url(self.url)
             )
@@ -67,8 +64,6 @@ class Resolved:
     """Where it belongs below the folder of models: owner and repository, or the host."""
     origin: str
     """The reference that would fetch the same bytes again: with the commit where there is one."""
-    licence: str | None = None
-    """The licence's name as the hub has it."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.files) <= MAX_FILES:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from botframework.errors import DigestMismatch, ModelNotFound, StoreError
 from botframework.models.source import printable
 from botframework.models.store import commit, foreign, holds, links, manifest, progress
-from botframework.models.store.durable import disk_errors, free_bytes
 from botframework.models.store.layout import Layout
+from botframework.models.store.room import allocated_bytes, disk_errors, free_bytes
 from botframework.models.store.selection import parts_of
 from botframework.models.store.value import InstalledModel, Usage
 
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
     from botframework.models.store.manifest import Manifest
     from botframework.models.store.value import DownloadProgress
 
-_DISK_BLOCK_BYTES = 512
-"""The unit in which the system counts what a file takes of the disk; a download has holes."""
 
-
-def ignore(done_bytes: int, total_bytes: int | None) -> None:
+def ignore(done_bytes: int, total_bytes: int) -> None:
     """Somebody who does not want to know how far it is."""
 
 
@@ -60,7 +57,7 @@ class Store:
         self,
         reference: str,
         *,
-        on_progress: Callable[[int, int | None], None] = ignore,
+        on_progress: Callable[[int, int], None] = ignore,
         stop: threading.Event | None = None,
         limit_bytes: int | None = None,
         keep: Collection[str] = (),
@@ -131,13 +128,10 @@ class Store:
         StoreError
             It is another program's, it is in use, or the disk does not allow it.
         """
-        found = self.find(name)
-        known = manifest.read(self._layout, found.name) if found.origin == "pulled" else None
-        if known is None:
-            raise StoreError(
-                f"{found.name} is in the folder of another program ({found.path}); remove it there", path=found.path
-            )
-        commit.remove(self._layout, known, force=force)
+        found = self.find_own(name)
+        known = manifest.read(self._layout, found.name)
+        if known is not None:  # else somebody was quicker
+            commit.remove(self._layout, known, force=force)
         return found
 
     def trim(self, limit_bytes: int, *, keep: Collection[str | Path] = ()) -> tuple[str, ...]:
@@ -203,11 +197,28 @@ class Store:
         hint = f" There is {', '.join(near)}." if near else ""
         raise ModelNotFound(f"no pulled model is called {printable(name[:200])!r}.{hint}", near=near)
 
+    def find_own(self, name: str) -> InstalledModel:
+        """Return the model of a name if this store keeps it, so that it may be removed.
+
+        Raises
+        ------
+        ModelNotFound
+            As `find`.
+        StoreError
+            It is another program's.
+        """
+        found = self.find(name)
+        if found.origin != "pulled":
+            raise StoreError(
+                f"{found.name} is in the folder of another program ({found.path}); remove it there", path=found.path
+            )
+        return found
+
     def verify(
         self,
         name: str,
         *,
-        on_progress: Callable[[int, int | None], None] = ignore,
+        on_progress: Callable[[int, int], None] = ignore,
         stop: threading.Event | None = None,
     ) -> InstalledModel:
         """Compare a model's content with its digest; return it if they agree.
@@ -256,11 +267,7 @@ class Store:
         models_bytes = unfinished_bytes = 0
         with contextlib.suppress(OSError):
             models_bytes = commit.content_bytes(self._layout)
-            for path in self._layout.blobs.glob("*.part"):
-                with contextlib.suppress(FileNotFoundError):
-                    status = path.stat()
-                    blocks = getattr(status, "st_blocks", None)
-                    unfinished_bytes += status.st_size if blocks is None else blocks * _DISK_BLOCK_BYTES
+            unfinished_bytes = sum(map(allocated_bytes, self._layout.blobs.glob("*.part")))
         return Usage(
             models_bytes=models_bytes, unfinished_bytes=unfinished_bytes, free_bytes=free_bytes(self._layout.root)
         )

@@ -170,7 +170,11 @@ class Web:
                 response.close()
             if not location:
                 raise DownloadFailed(f"{shown_url(url)} redirects to nowhere", url=shown_url(url))
-            url = urljoin(url, location)
+            try:
+                url = urljoin(url, location)
+            except ValueError as error:
+                shown = shown_url(url)
+                raise PullRefused(f"{shown} redirects to something that is no address: {error}", url=shown) from error
         raise PullRefused(f"more than {MAX_REDIRECTS} redirects, the last to {shown_url(url)}", url=shown_url(url))
 
     def answer(self, url: str) -> tuple[httpx.Response, Any]:

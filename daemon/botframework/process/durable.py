@@ -1,66 +1,19 @@
-"""Writing so that a power cut, a full disk or a kill leaves the old or the new, and errors of the disk in our words."""
+"""Writing so that a power cut, a full disk or a kill leaves the old or the new."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from botframework.errors import DiskFull, StoreError
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"))
 TEMPORARY = ".new"
 """The ending of files that have not taken their name yet."""
-
-
-@contextlib.contextmanager
-def disk_errors(what: str, folder: Path) -> Iterator[None]:
-    """Raise what the disk refuses as an error of the tree.
-
-    Parameters
-    ----------
-    what
-        That was tried, as in "the model could not be {what}".
-
-    Raises
-    ------
-    DiskFull
-        No room, or the user's share of it is used up.
-    StoreError
-        Anything else that the system refuses.
-    """
-    try:
-        yield
-    except TimeoutError as error:
-        raise StoreError(f"the model could not be {what}: another process is at work in {folder}") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in FULL:
-            raise DiskFull(
-                f"the model could not be {what}: {reason} in {folder}. Remove models that you do not need "
-                "(botframework models remove), or choose another disk (models.folder)",
-                folder=str(folder),
-                freeBytes=free_bytes(folder),
-                neededBytes=None,
-            ) from error
-        raise StoreError(f"the model could not be {what}: {reason}: {error.filename or folder}") from error
-
-
-def free_bytes(folder: Path) -> int:
-    """What this user may still write where the folder is or will be; 0 if nobody knows."""
-    for place in (folder, *folder.parents):
-        with contextlib.suppress(OSError):
-            return shutil.disk_usage(place).free
-    return 0
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
