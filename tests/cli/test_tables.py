@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botframework.cli.quantities import count, duration, size
 from botframework.cli.tables import Column, Table, columns_of, facts, fits, plain, stacked
 from botframework.cli.terminal import Terminal, harmless
+from botframework.quantities import count, duration, size
 
 NAMES = Table((Column("name"), Column("size", "right")), (("a", "1,000"), ("longer", "7")))
 

@@ -12,6 +12,7 @@ from support.source_tree import Import, Module, imports, modules
 
 FLOORS = {
     "errors": 0,
+    "quantities": 0,
     "wire": 1,
     "config": 1,
     "process": 1,

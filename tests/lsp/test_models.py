@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from botframework.lsp.downloading import MIB, Rate, words
+from botframework.lsp.downloading import Rate, words
 from botframework.manager.advice import HardwareSummary
 from botframework.models.recommendation import Recommendation
+from botframework.quantities import MIB
 from support.lsp_client import LspClient, LspError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from botframework.models.fit import (
 )
 from botframework.models.hardware import Gpu, Hardware
 from botframework.models.shape import ModelShape, plain_shape
-from botframework.models.sizes import GIB
+from botframework.quantities import GIB
 
 ORDER = ("none", "cpu", "partial", "gpu")
 PLAN = ContextPlan(n_ctx_chat=16_384)
@@ -154,8 +154,8 @@ def test_which_gpus_count() -> None:
         (machine(16, 12), 4, "It fits into the GPU's memory: 6."),
         (machine(16, 12, 12), 4, "It fits into the memory of 2 GPUs: 6."),
         (integrated(16), 4, "It fits into the memory that GPU and processor share: 6."),
-        (machine(32, 8), 9, "23 of 33 layers fit on the GPU, the processor computes the others."),
-        (machine(4), 9, "GiB, and 2.0 GiB can be had."),
+        (machine(32, 8), 9, "23 of 33 layers fit on the GPU, the processor computes the others"),
+        (machine(4), 9, "GiB, and 2.0 GiB can be had"),
     ],
 )
 def test_it_says_why(here: Hardware, weights: float, words: str) -> None:
@@ -163,7 +163,7 @@ def test_it_says_why(here: Hardware, weights: float, words: str) -> None:
     reasons = fit(billions(weights), PLAN, here).reasons
 
     assert words in reasons[0]
-    assert reasons[-1] == "An estimate."
+    assert reasons[0].endswith(", by estimate.")
 
 
 sizes = st.floats(min_value=0.5, max_value=96, allow_nan=False)

@@ -198,7 +198,7 @@ def test_memory_that_only_llama_cpp_tells() -> None:
         (lambda one: one, ()),
         (lambda one: replace(one, ram_available=1, battery=Battery(5, plugged=False)), ()),
         (lambda one: replace(one, ram_total=one.ram_total - (200 << 20)), ()),
-        (lambda one: replace(one, ram_total=32 * GIB), ("memory: 32 GiB, before 16 GiB",)),
+        (lambda one: replace(one, ram_total=32 * GIB), ("memory: 32.0 GiB, before 16.0 GiB",)),
         (lambda one: replace(one, gpus=()), ("GPU gone: NVIDIA GeForce RTX 3090",)),
         (lambda one: replace(one, gpus=(RTX, replace(RTX, index=1))), ("new GPU: NVIDIA GeForce RTX 3090",)),
         (
@@ -211,7 +211,7 @@ def test_memory_that_only_llama_cpp_tells() -> None:
         ),
         (
             lambda one: replace(one, gpus=(replace(RTX, vram_total=12 * GIB),)),
-            ("memory of NVIDIA GeForce RTX 3090: 12 GiB, before 24 GiB",),
+            ("memory of NVIDIA GeForce RTX 3090: 12.0 GiB, before 24.0 GiB",),
         ),
         (lambda one: replace(one, gpus=(replace(RTX, driver="", vram_total=None),)), ()),
         (
@@ -269,7 +269,7 @@ def test_what_llama_cpp_told_is_remembered_over_starts_that_did_not_ask(tmp_path
 
     hardware.since_last_look(file, machine)
     assert hardware.since_last_look(file, with_devices(machine, [rtx, amd])) == ()
-    assert hardware.since_last_look(file, larger) == ("memory: 32 GiB, before 16 GiB",)
+    assert hardware.since_last_look(file, larger) == ("memory: 32.0 GiB, before 16.0 GiB",)
     assert hardware.since_last_look(file, with_devices(larger, [CPU])) == (
         "GPU gone: AMD Radeon RX 6600 XT",
         "llama.cpp can no longer use NVIDIA GeForce RTX 3090",

@@ -79,8 +79,8 @@ def test_performance(gb_per_s: float | None, expected: float | None) -> None:
 
 def test_a_tiny_model_has_a_size_too() -> None:
     """In the sentences nothing is 0.0 GiB."""
-    assert "Its weights take 63 MiB of 3.0 GiB" in scores.size(63 << 20, 3 * GIB).sentence
-    assert "Its weights take 0.1 GiB of" in scores.size(GIB // 10, 3 * GIB).sentence
+    assert "Its weights take 63.0 MiB of 3.0 GiB" in scores.size(63 << 20, 3 * GIB).sentence
+    assert "Its weights take 102 MiB of" in scores.size(GIB // 10, 3 * GIB).sentence
 
 
 def test_performance_tells_how_many_tokens_that_are() -> None:

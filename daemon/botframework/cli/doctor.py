@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from botframework.cli import command, exits
-from botframework.cli.quantities import plural
+from botframework.quantities import plural
 
 if TYPE_CHECKING:
     import argparse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from botframework.cli import command, exits, tables
-from botframework.cli.quantities import size
+from botframework.quantities import size
 
 if TYPE_CHECKING:
     import argparse

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botframework.cli import command, exits, tables
 from botframework.cli.documents import ModelFacts, ModelInfo, Need
-from botframework.cli.quantities import count, size
 from botframework.errors import ModelNotFound
+from botframework.quantities import count, size
 
 if TYPE_CHECKING:
     import argparse

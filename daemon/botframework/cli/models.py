@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from botframework.cli import command, exits, progress, tables
 from botframework.cli.documents import ModelList, ModelPlaces, Removed, Verdict, Verdicts
-from botframework.cli.quantities import count, plural, size
 from botframework.cli.tables import Column, Table
 from botframework.errors import BotframeworkError, InvalidParams
+from botframework.quantities import count, plural, size
 
 if TYPE_CHECKING:
     import argparse

@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botframework.cli import exits
-from botframework.cli.quantities import duration, size
 from botframework.cli.terminal import harmless
 from botframework.process import exit_now
+from botframework.quantities import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

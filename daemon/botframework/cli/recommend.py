@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 
 from botframework.cli import command, exits
-from botframework.cli.quantities import count, size
 from botframework.cli.tables import Column, Table
 from botframework.models.recommendation import Role
+from botframework.quantities import count, size
 
 if TYPE_CHECKING:
     import argparse

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from botframework.lsp.generate import PROGRESS
+from botframework.quantities import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 TITLE = "Downloading model"
 RATE_AFTER_S = 1.0
 """Before that nothing is said about the speed: the first bytes tell of a full pipe, not of a network."""
-
-GIB = 1 << 30
-MIB = 1 << 20
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from botframework.errors import (
 )
 from botframework.manager.holders import drain, survey
 from botframework.process import FileLock
+from botframework.quantities import size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -144,7 +145,7 @@ async def _take(lock: FileLock) -> None:
 
 def _too_large(choice: Choice, need: Need, room: Room) -> BotframeworkError:
     return ModelDoesNotFit(
-        f"{choice.name} needs {gib(need.total)} of memory, and this machine has {gib(room.total_for(need))} for it: "
+        f"{choice.name} needs {size(need.total)} of memory, and this machine has {size(room.total_for(need))} for it: "
         "choose a smaller model or quantization, or a smaller context (engine.nCtxChat)",
         neededBytes=need.total,
         availableBytes=room.total_for(need),
@@ -162,8 +163,8 @@ def _insufficient(choice: Choice, need: Need, room: Room, holders: Sequence[Hold
     named = "; ".join(_in_words(holder) for holder in largest[:MAX_NAMED])
     who = f"these models are in use: {named}" if named else "other programs hold the rest"
     return InsufficientMemory(
-        f"{choice.name} needs {gib(need.total)} of memory, and {gib(room.total_for(need))} is free: {who}. Close what "
-        "is not needed, or choose a smaller model",
+        f"{choice.name} needs {size(need.total)} of memory, and {size(room.total_for(need))} is free: {who}. Close "
+        "what is not needed, or choose a smaller model",
         neededBytes=need.total,
         availableBytes=room.total_for(need),
         holders=[
@@ -183,9 +184,4 @@ def _in_words(holder: Holder) -> str:
     name = PurePath(holder.model).name if holder.model else "a model of another version of botframework"
     windows = "1 window" if holder.clients == 1 else f"{holder.clients} windows"
     used = "loading" if holder.idle_s is None else f"last used {holder.idle_s:.0f} s ago"
-    return f"{name} with {gib(holder.held_bytes)} (process {holder.pid}, {windows}, {used})"
-
-
-def gib(size: int) -> str:
-    """Bytes for people."""
-    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"
+    return f"{name} with {size(holder.held_bytes)} (process {holder.pid}, {windows}, {used})"

@@ -22,7 +22,7 @@ from botframework.models.demand import (
     recurrent_bytes,
     work_bytes,
 )
-from botframework.models.sizes import GIB, in_words
+from botframework.quantities import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,7 +204,7 @@ def _layout(shape: ModelShape, plan: ContextPlan) -> _Layout:
     sizes = [layer.weights_bytes + n_states * layer.recurrent_bytes for layer in shape.layers]
     for context in plan.contexts:
         kv = layer_kv_bytes(shape, context, plan.kv_type, flash_attention=plan.flash_attention)
-        sizes = [size + n_bytes for size, n_bytes in zip(sizes, kv, strict=True)]
+        sizes = [weights + n_bytes for weights, n_bytes in zip(sizes, kv, strict=True)]
     return _Layout(
         layers=tuple(sizes),
         output=shape.output_bytes,
@@ -256,17 +256,17 @@ def _found(
     if placement == "partial":
         where = f"{n_gpu_layers} of {shape.n_layers + 1} layers fit on the GPU, the processor computes the others"
     elif placement == "none":
-        where = f"It needs {in_words(needed.total)}, and {in_words(available)} can be had"
+        where = f"It needs {size(needed.total)}, and {size(available)} can be had"
     else:
-        where = f"It fits into {_memory(placement, room)}: {_of(needed.total, available)}"
+        where = f"It fits into {_memory(placement, room)}: {size(needed.total)} of {size(available)}"
+    if not shape.is_exact:
+        where += ", by estimate"
     reasons = [where + "."]
     given_up = [where + "."] if placement in {"partial", "none"} else []
     if placement != "none" and plan.n_ctx_chat < asked.n_ctx_chat:
         shorter = f"The chat context has {plan.n_ctx_chat:,} tokens instead of {asked.n_ctx_chat:,}."
         reasons.append(shorter)
         given_up.append(shorter)
-    if not shape.is_exact:
-        reasons.append("An estimate.")
     return Fit(placement, n_gpu_layers, plan, needed, available, room.is_shared, tuple(reasons), tuple(given_up))
 
 
@@ -276,8 +276,3 @@ def _memory(placement: Placement, room: _Room) -> str:
     if room.is_shared:
         return "the memory that GPU and processor share"
     return "the GPU's memory" if len(room.gpus) == 1 else f"the memory of {len(room.gpus)} GPUs"
-
-
-def _of(needed: int, available: int) -> str:
-    small = needed < GIB // 10
-    return f"{in_words(needed)} of {in_words(available)}" if small else f"{needed / GIB:.1f} of {in_words(available)}"

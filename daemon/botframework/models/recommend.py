@@ -17,7 +17,7 @@ from botframework.models import formats, scores
 from botframework.models.fit import ContextPlan, fit
 from botframework.models.recommendation import Recommendation, Role, Scores
 from botframework.models.shape import plain_shape
-from botframework.models.sizes import GIB
+from botframework.quantities import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from botframework.models.sizes import GIB, in_words
+from botframework.quantities import GIB
+from botframework.quantities import size as words
 
 if TYPE_CHECKING:
     from botframework.models.formats import FormatClass
@@ -40,9 +41,9 @@ def size(weights: int, memory: int) -> Score:
     share = weights / memory if memory else float("inf")
     value = _clamped(200.0 * (1.0 - share))
     if share > 1.0:
-        return Score(value, f"Its weights of {in_words(weights)} are more than the memory of {in_words(memory)}.")
+        return Score(value, f"Its weights of {words(weights)} are more than the memory of {words(memory)}.")
     left = "more than half of it stays free" if value == 100.0 else "little stays free" if value < 30.0 else "it fits"
-    return Score(value, f"Its weights take {in_words(weights)} of {in_words(memory)} ({share:.0%}): {left}.")
+    return Score(value, f"Its weights take {words(weights)} of {words(memory)} ({share:.0%}): {left}.")
 
 
 def precision(weights: int, memory: int, format_name: str, format_class: FormatClass) -> Score:
@@ -56,9 +57,10 @@ def precision(weights: int, memory: int, format_name: str, format_class: FormatC
     wanted = 1.2 * weights + PRECISION_RESERVES[format_class]
     value = _clamped(100.0 * (memory - weights) / (wanted - weights))
     if value == 100.0:
-        return Score(value, f"{format_name} has the room that {format_class} wants: {in_words(wanted)}.")
+        return Score(value, f"{format_name} has the room that {format_class} wants: {words(wanted)}.")
     return Score(
-        value, f"{format_name} is tight: {format_class} wants {in_words(wanted)}, there are {in_words(memory)}."
+        value,
+        f"{format_name} is tight: {format_class} wants {words(wanted)}, there are {words(memory)}.",
     )
 
 
@@ -68,7 +70,7 @@ def kv(weights: int, memory: int, target: int = KV_TARGET) -> Score:
     value = _clamped(100.0 * remaining / target)
     if not remaining:
         return Score(value, "Nothing remains for context.")
-    return Score(value, f"{in_words(remaining)} remain for context; {in_words(target)} are ample.")
+    return Score(value, f"{words(remaining)} remain for context; {words(target)} are ample.")
 
 
 def performance(gb_per_s: float | None, active_bytes: int) -> Score:

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from botframework.cli.checks.finding import failed, good, warning
-from botframework.cli.quantities import duration
 from botframework.cli.terminal import Terminal
 from botframework.errors import BotframeworkError
+from botframework.quantities import duration
 
 if TYPE_CHECKING:
     import argparse

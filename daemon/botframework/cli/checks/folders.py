@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from botframework import config
 from botframework.cli.checks.finding import failed, good, warning
-from botframework.cli.quantities import GIB, size
 from botframework.errors import ConfigError
 from botframework.process import FileLock
+from botframework.quantities import GIB, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

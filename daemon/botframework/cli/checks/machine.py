@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from botframework.cli.checks.finding import good, warning
-from botframework.cli.quantities import GIB, size
+from botframework.quantities import GIB, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

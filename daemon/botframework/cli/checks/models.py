@@ -9,9 +9,9 @@ import msgspec
 
 from botframework import config
 from botframework.cli.checks.finding import failed, good, warning
-from botframework.cli.quantities import count, plural, size
 from botframework.errors import BotframeworkError, ConfigError, ModelNotConfigured, ModelNotFound, ModelRefused
 from botframework.models import parts
+from botframework.quantities import count, plural, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

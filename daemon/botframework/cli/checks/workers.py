@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from botframework import config
 from botframework.cli.checks.finding import failed, good, warning
-from botframework.cli.quantities import plural, size
 from botframework.errors import ConfigError
 from botframework.process import logs
+from botframework.quantities import plural, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from botframework.quantities import size
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -31,15 +33,8 @@ def changes(before: Hardware, after: Hardware) -> tuple[str, ...]:
     if before.physical_cores != after.physical_cores:
         told.append(f"cores for this process: {after.physical_cores}, before {before.physical_cores}")
     if abs(before.ram_total - after.ram_total) > RAM_CHANGE * max(before.ram_total, after.ram_total):
-        told.append(f"memory: {_gib(after.ram_total)}, before {_gib(before.ram_total)}")
+        told.append(f"memory: {size(after.ram_total)}, before {size(before.ram_total)}")
     return tuple(told)
-
-
-def _gib(size: int) -> str:
-    """Bytes as a person says them: ``24 GiB``, ``7.8 GiB``, ``512 MiB``."""
-    if size < 1 << 30:
-        return f"{size / (1 << 20):.0f} MiB"
-    return f"{size / (1 << 30):.1f}".removesuffix(".0") + " GiB"
 
 
 def _missing(these: Iterable[Gpu], those: Iterable[Gpu]) -> list[str]:
@@ -58,7 +53,7 @@ def _changed_gpus(before: list[Gpu], after: list[Gpu]) -> list[str]:
         if old.driver and gpu.driver and old.driver != gpu.driver:
             told.append(f"driver of {name}: {gpu.driver}, before {old.driver}")
         if old.vram_total and gpu.vram_total and old.vram_total != gpu.vram_total:
-            told.append(f"memory of {name}: {_gib(gpu.vram_total)}, before {_gib(old.vram_total)}")
+            told.append(f"memory of {name}: {size(gpu.vram_total)}, before {size(old.vram_total)}")
     return told
 
 

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from botframework.errors import DiskFull, StoreError
+from botframework.quantities import size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def require_room(folder: Path, missing_bytes: int, total_bytes: int) -> None:
     needed, free = missing_bytes + total_bytes // SPARE_SHARE, free_bytes(folder)
     if free < needed:
         raise DiskFull(
-            f"{needed / 2**20:,.1f} MiB are needed in {folder}, and {free / 2**20:,.1f} MiB are free; {_CURE}",
+            f"{size(needed)} are needed in {folder}, and {size(free)} are free; {_CURE}",
             neededBytes=needed,
             freeBytes=free,
             folder=str(folder),
