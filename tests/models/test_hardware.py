@@ -12,6 +12,7 @@ import pytest
 
 from botframework.models import hardware
 from botframework.models.hardware import Battery, kernel, measured, processor
+from botframework.models.hardware.history import highest_bandwidth
 from support.fake_machine import GIB, files, forget_the_machine, install_nvml, linux_machine
 
 if TYPE_CHECKING:
@@ -276,6 +277,20 @@ def test_measured_memory_bandwidth() -> None:
     single = len(buffer) / min(times) / 1e9
     assert 0.2 * single < found < 4 * single * (psutil.cpu_count() or 1)
     assert hardware.survey().memory_bandwidth_gb_s == found
+
+
+def test_the_highest_bandwidth_is_remembered(tmp_path: Path) -> None:
+    """What others do to the memory at the moment changes no recommendation; another processor begins anew."""
+    file = tmp_path / "cache" / "bandwidth.json"
+
+    told = [
+        highest_bandwidth(file, *found) for found in (("a", 20.0), ("a", 30.0), ("a", 10.0), ("b", 5.0), ("a", None))
+    ]
+    file.write_text("no JSON")
+
+    assert told == [20.0, 30.0, 30.0, 5.0, 30.0]
+    assert highest_bandwidth(file, "a", None) is None
+    assert highest_bandwidth(file, "a", 12.0) == 12.0
 
 
 def test_too_little_memory_to_measure(monkeypatch: pytest.MonkeyPatch, linux: Path) -> None:

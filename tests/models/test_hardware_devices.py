@@ -308,4 +308,4 @@ def test_windows_that_start_together(tmp_path: Path) -> None:
         thread.join(timeout=30)
 
     assert [path.name for path in tmp_path.iterdir()] == ["hardware.json"]
-    assert history._read(file) in machines
+    assert history._read(file, hardware.Hardware) in machines

@@ -37,15 +37,14 @@ def look() -> HardwareSummary:
     import asyncio
 
     from botframework.errors import WorkerStartFailed
-    from botframework.manager import advice, measure
-    from botframework.models import hardware
+    from botframework.manager import advice, machine, measure
 
     try:
         devices = asyncio.run(measure.probe_devices())
     except WorkerStartFailed:
         # What can be told without it is told; `doctor` says why.
-        return advice.summary(hardware.survey())
-    return advice.summary(hardware.survey(devices))
+        devices = ()
+    return advice.summary(machine.survey(devices))
 
 
 def rows(found: HardwareSummary) -> list[tuple[str, str]]:

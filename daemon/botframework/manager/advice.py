@@ -118,11 +118,10 @@ async def advise(settings: Settings, roles: tuple[Role, ...] = ()) -> Advice:
 def _advise(settings: Settings, roles: tuple[Role, ...]) -> Advice:
     from botframework.manager import machine
     from botframework.manager.shelf import Shelf
-    from botframework.models import hardware
     from botframework.models.catalog import load_catalog, user_catalog_file
     from botframework.models.recommend import ROLES, recommend
 
-    found = hardware.survey(machine.devices())
+    found = machine.survey(machine.devices())
     installed = tuple(str(path) for path in Shelf(settings).paths())
     catalog = load_catalog(user_catalog_file())
     return Advice(

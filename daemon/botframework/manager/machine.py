@@ -17,13 +17,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from botframework import config
 from botframework.errors import BotframeworkError
 from botframework.manager.measure import probe_devices
 from botframework.models import hardware
 from botframework.wire.messages import Device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from botframework.models.hardware import Hardware
 
@@ -35,7 +36,15 @@ DEVICES_RETRY_S = 300.0
 """After a failure nobody asks for so long: a driver that hangs takes the whole deadline, and loads wait for it."""
 PROCESSOR_ONLY = Device(name="CPU", description="", kind="cpu", total_bytes=0, free_bytes=0)
 
+BANDWIDTH_FILE = "bandwidth.json"
+"""In the cache folder."""
+
 _log = logging.getLogger(__name__)
+
+
+def survey(devices: Sequence[Device]) -> Hardware:
+    """Look at the machine for a recommendation, remembering how fast its memory can be."""
+    return hardware.survey(devices, config.cache_dir() / BANDWIDTH_FILE)
 
 
 class _DeviceList:

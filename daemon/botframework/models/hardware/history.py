@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botframework.models.hardware.machine import Hardware
 from botframework.models.hardware.words import changes
@@ -12,6 +12,8 @@ from botframework.process.durable import replace_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Kept = TypeVar("Kept")
 
 MAX_FILE_BYTES = 64 * 1024
 """A larger file is not ours."""
@@ -23,7 +25,7 @@ def since_last_look(file: Path, hardware: Hardware) -> tuple[str, ...]:
     The file is replaced whole, and only when something in it is out of date. Nothing is said at the first look, after
     an update that changed what a machine is, or when the file cannot be read or written: it is a cache.
     """
-    before = _read(file)
+    before = _read(file, Hardware)
     if before is None:
         _write(file, hardware)
         return ()
@@ -43,20 +45,30 @@ def _completed(before: Hardware, hardware: Hardware) -> Hardware:
     return replace(hardware, gpus=(*known, *told_by_others), devices_known=True)
 
 
-def _read(file: Path) -> Hardware | None:
+def highest_bandwidth(file: Path, cpu: str, measured: float | None) -> float | None:
+    """The highest memory bandwidth in GB/s that was measured with this processor, now or before; kept in the file."""
+    best = _read(file, dict[str, float]) or {}
+    before = best.get(cpu)
+    if measured is None or (before is not None and before >= measured):
+        return before
+    _write(file, {**best, cpu: measured})
+    return measured
+
+
+def _read(file: Path, kind: type[Kept]) -> Kept | None:
     import msgspec  # on use: whoever only probes has no need of it
 
     try:
         with file.open("rb") as source:
             raw = source.read(MAX_FILE_BYTES + 1)
-        return msgspec.json.decode(raw, type=Hardware) if len(raw) <= MAX_FILE_BYTES else None
+        return msgspec.json.decode(raw, type=kind) if len(raw) <= MAX_FILE_BYTES else None
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def _write(file: Path, hardware: Hardware) -> None:
+def _write(file: Path, kept: object) -> None:
     import msgspec
 
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace_whole(file, msgspec.json.encode(hardware), durable=False)
+        replace_whole(file, msgspec.json.encode(kept), durable=False)

@@ -13,6 +13,7 @@ from botframework.models.hardware import kernel
 from botframework.models.hardware.bandwidth import known_bandwidth
 from botframework.models.hardware.battery import battery
 from botframework.models.hardware.devices import with_devices
+from botframework.models.hardware.history import highest_bandwidth
 from botframework.models.hardware.machine import Battery, Gpu, Hardware, MemorySample
 from botframework.models.hardware.memory import ram
 from botframework.models.hardware.nvidia import nvidia
@@ -20,6 +21,7 @@ from botframework.models.hardware.processor import instruction_sets, logical_cor
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from pathlib import Path
 
     from botframework.wire.messages import Device
 
@@ -54,17 +56,28 @@ def probe(*, again: bool = False) -> Hardware:
     )
 
 
-def survey(devices: Sequence[Device] = ()) -> Hardware:
+def survey(devices: Sequence[Device] = (), remember: Path | None = None) -> Hardware:
     """Probe, with llama.cpp's device list and a measured memory bandwidth: what a recommendation is made from.
 
     The first survey of a process takes half a second, in which another process reads a few hundred MiB.
+
+    Parameters
+    ----------
+    devices
+        llama.cpp's own list.
+    remember
+        A file for the highest bandwidth that was ever measured here: other programs use the memory too, and what is
+        recommended should not depend on what they just do.
     """
     found = with_devices(probe(again=True), devices)
     if found.memory_bandwidth_gb_s is not None:
         return found
     from botframework.models.hardware.measured import measured_bandwidth  # on use: it brings ctypes along
 
-    return replace(found, memory_bandwidth_gb_s=measured_bandwidth())
+    bandwidth = measured_bandwidth()
+    if remember is not None:
+        bandwidth = highest_bandwidth(remember, found.cpu, bandwidth)
+    return replace(found, memory_bandwidth_gb_s=bandwidth)
 
 
 def sample(pids: Collection[int] = ()) -> MemorySample:
