@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def plain_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy and no token of whoever runs the tests."""
+    """No proxy, no token and no keyring of whoever runs the tests."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "no-token"))
+    monkeypatch.setitem(sys.modules, "keyring", None)
 
 
 @pytest.fixture
