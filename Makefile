@@ -19,7 +19,8 @@ NODE_MODULES := vscode-extension/node_modules/.package-lock.json
 # What needs neither a daemon nor a worker.
 UNIT := tests/test_errors.py $(wildcard tests/test_bootstrap.py tests/test_config.py \
 	tests/test_install_code_server.py tests/test_schemas.py tests/test_vscode_settings.py \
-	tests/bench/test_typing_trace.py tests/layers tests/models/test_gguf.py tests/models/test_hardware*.py tests/wire \
+	tests/bench/test_typing_trace.py tests/layers tests/models/test_gguf.py tests/models/test_hardware*.py \
+	tests/models/test_fit.py tests/models/test_scores.py tests/models/test_recommend.py tests/cli/test_tables.py tests/wire \
 	tests/lsp/test_acceptance.py tests/lsp/test_completion.py tests/lsp/test_documents.py tests/lsp/test_fences.py \
 	tests/lsp/test_filters.py tests/lsp/test_fitting.py tests/lsp/test_framing.py tests/lsp/test_messages.py \
 	tests/lsp/test_suggestions.py tests/lsp/test_tracking.py tests/manager/test_ledger.py tests/manager/test_load.py tests/manager/test_shelf.py \
