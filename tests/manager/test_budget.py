@@ -16,9 +16,9 @@ from botframework.process import is_alive
 from botframework.wire.flight import FlightWriter
 from support.chaos_worker import RSS_BYTES, spawns
 from support.gguf_factory import tiny_llama
-from support.house import ask, gone, none_left, soon
+from support.house import ask, gone, soon
 from support.memory import PLENTY, has_memory, holds_one
-from support.watched_router import WatchedRouter
+from support.watched_router import WatchedRouter, watched_routers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,15 +38,8 @@ async def window(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     """Make the routers of several windows; the machine holds one worker at a time."""
     monkeypatch.setattr(budget, "DRAIN_IDLE_S", IDLE_S)
     has_memory(monkeypatch, holds_one(runtime_dir))
-    made: list[WatchedRouter] = []
-
-    def make(model: str, *arguments: str) -> WatchedRouter:
-        made.append(WatchedRouter(Settings(model=model), *arguments))
-        return made[-1]
-
-    yield make
-    await asyncio.gather(*(watched.router.stop() for watched in made))
-    await none_left(runtime_dir)
+    async with watched_routers(runtime_dir) as make:
+        yield lambda model, *arguments: make(Settings(model=model), *arguments)
 
 
 async def idle(folder: Path, count: int = 1) -> None:

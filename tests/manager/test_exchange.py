@@ -25,7 +25,7 @@ from support.chaos_worker import spawns
 from support.gguf_factory import tiny_llama
 from support.house import ask, gone, none_left, soon
 from support.memory import PLENTY, has_memory, holds_one
-from support.watched_router import WatchedRouter
+from support.watched_router import watched_routers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,15 +43,8 @@ def models(tmp_path: Path) -> list[str]:
 @pytest.fixture
 async def watch(runtime_dir: Path, models: list[str]) -> AsyncIterator[Any]:
     """Make a router of the first model that is stopped at the end."""
-    made: list[WatchedRouter] = []
-
-    def make(*arguments: str, **settings: Any) -> WatchedRouter:
-        made.append(WatchedRouter(Settings(**({"model": models[0]} | settings)), *arguments))
-        return made[-1]
-
-    yield make
-    await asyncio.gather(*(watched.router.stop() for watched in made))
-    await none_left(runtime_dir)
+    async with watched_routers(runtime_dir) as make:
+        yield lambda *arguments, **settings: make(Settings(**({"model": models[0]} | settings)), *arguments)
 
 
 @pytest.fixture(params=["beside", "after"])

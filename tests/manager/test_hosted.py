@@ -15,9 +15,9 @@ from botframework.manager.library import Library
 from botframework.manager.state import WorkerState
 from botframework.models.store import holds
 from support.gguf_factory import tiny_llama
-from support.house import ask, gone, none_left, soon
+from support.house import ask, gone, soon
 from support.memory import PLENTY, has_memory
-from support.watched_router import WatchedRouter
+from support.watched_router import watched_routers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,16 +35,9 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def watch(runtime_dir: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """Make routers on a machine with memory for everything."""
-    made: list[WatchedRouter] = []
     has_memory(monkeypatch, lambda: PLENTY)
-
-    def make(*arguments: str) -> WatchedRouter:
-        made.append(WatchedRouter(Settings(model=str(path)), *arguments))
-        return made[-1]
-
-    yield make
-    await asyncio.gather(*(watched.router.stop() for watched in made))
-    await none_left(runtime_dir)
+    async with watched_routers(runtime_dir) as make:
+        yield lambda *arguments: make(Settings(model=str(path)), *arguments)
 
 
 @pytest.mark.parametrize("is_reading", [True, False])

@@ -16,9 +16,9 @@ from botframework.manager.state import WorkerState
 from botframework.wire.messages import ChatMessage, ChatRequest
 from support.chaos_worker import spawns
 from support.gguf_factory import tiny_llama
-from support.house import ask, gone, none_left, soon
+from support.house import ask, gone, soon
 from support.memory import PLENTY, has_memory
-from support.watched_router import WatchedRouter
+from support.watched_router import WatchedRouter, watched_routers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,16 +36,9 @@ def models(tmp_path: Path) -> list[str]:
 @pytest.fixture
 async def watch(runtime_dir: Path, models: list[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """Make routers on a machine with memory for everything."""
-    made: list[WatchedRouter] = []
     has_memory(monkeypatch, lambda: PLENTY)
-
-    def make(*arguments: str, **settings: Any) -> WatchedRouter:
-        made.append(WatchedRouter(Settings(**({"model": models[0]} | settings)), *arguments))
-        return made[-1]
-
-    yield make
-    await asyncio.gather(*(watched.router.stop() for watched in made))
-    await none_left(runtime_dir)
+    async with watched_routers(runtime_dir) as make:
+        yield lambda *arguments, **settings: make(Settings(**({"model": models[0]} | settings)), *arguments)
 
 
 def talk(words: str = "tokens=2") -> ChatRequest:

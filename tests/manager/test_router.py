@@ -27,7 +27,7 @@ from botframework.wire.messages import ChatMessage, ChatRequest
 from support.chaos_worker import chaos, spawns
 from support.gguf_factory import tiny_llama
 from support.house import ask, gone
-from support.watched_router import WatchedRouter
+from support.watched_router import watched_routers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,16 +62,8 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 async def watch(runtime_dir: Path) -> AsyncIterator[Any]:
     """Make routers that are stopped at the end."""
-    made: list[WatchedRouter] = []
-
-    def make(model: Path | str, *arguments: str) -> WatchedRouter:
-        made.append(WatchedRouter(Settings(model=str(model)), *arguments))
-        return made[-1]
-
-    yield make
-    await asyncio.gather(*(watched.router.stop() for watched in made))
-    for pid in spawns(runtime_dir):
-        assert await gone(pid, 2.0)
+    async with watched_routers(runtime_dir) as make:
+        yield lambda model, *arguments: make(Settings(model=str(model)), *arguments)
 
 
 async def test_the_configured_model_answers(watch: Any, model: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from botframework.manager.router import Router
 from botframework.manager.state import WorkerState
 from support.chaos_worker import chaos
+from support.house import none_left
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from botframework.config import Settings
     from botframework.wire.messages import Loaded
@@ -68,3 +71,17 @@ class WatchedRouter:
         """Of the model that answers."""
         supervisor = self.router.supervisor("fim")
         return supervisor.loaded.model.path if supervisor is not None and supervisor.loaded is not None else ""
+
+
+@contextlib.asynccontextmanager
+async def watched_routers(folder: Path) -> AsyncIterator[Callable[..., WatchedRouter]]:
+    """Routers made as asked for; at the end all are stopped, and no worker of the runtime folder is left."""
+    made: list[WatchedRouter] = []
+
+    def make(settings: Settings, *arguments: str) -> WatchedRouter:
+        made.append(WatchedRouter(settings, *arguments))
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(watched.router.stop() for watched in made))
+    await none_left(folder)

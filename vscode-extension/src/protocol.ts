@@ -152,12 +152,6 @@ export interface Battery {
   plugged: boolean;
 }
 
-/** The machine's battery. */
-export interface BatterySummary {
-  percent: number;
-  plugged: boolean;
-}
-
 /** One turn. */
 export interface ChatMessage {
   role: 'assistant' | 'system' | 'tool' | 'user';
@@ -381,7 +375,7 @@ export interface HardwareSummary {
   /** Whether CPU and GPU share one memory, as on Apple's chips. */
   unifiedMemory: boolean;
   gpus: GpuSummary[];
-  battery: BatterySummary | null;
+  battery: Battery | null;
 }
 
 /** Which document's last suggestion to explain. */

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from botframework.manager.status import Battery
 from botframework.models.recommendation import Recommendation  # noqa: TC001 - msgspec reads the annotations
 
 if TYPE_CHECKING:
@@ -36,13 +37,6 @@ class GpuSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """False: this build of llama.cpp cannot compute on it."""
 
 
-class BatterySummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The machine's battery."""
-
-    percent: int
-    plugged: bool
-
-
 class HardwareSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The machine, as far as it decides which models run on it. Sizes are bytes; null is unknown, or there is none."""
 
@@ -59,7 +53,7 @@ class HardwareSummary(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     unified_memory: bool
     """Whether CPU and GPU share one memory, as on Apple's chips."""
     gpus: tuple[GpuSummary, ...]
-    battery: BatterySummary | None
+    battery: Battery | None
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -72,7 +66,6 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def summary(hardware: Hardware) -> HardwareSummary:
     """What a client is told of a machine."""
-    battery = hardware.battery
     return HardwareSummary(
         cpu=hardware.cpu,
         physical_cores=hardware.physical_cores,
@@ -95,7 +88,7 @@ def summary(hardware: Hardware) -> HardwareSummary:
             )
             for gpu in hardware.gpus
         ),
-        battery=BatterySummary(percent=battery.percent, plugged=battery.plugged) if battery is not None else None,
+        battery=Battery.of(hardware.battery),
     )
 
 

@@ -84,7 +84,7 @@ class Gauges:
             background_tokens_read=sum(each.background_tokens_read for each in stats),
             chat_tokens_discarded=sum(each.chat_tokens_discarded for each in stats),
             tokens_generated=sum(each.tokens_generated for each in stats),
-            battery=_battery(memory),
+            battery=Battery.of(memory.battery),
             downloads=downloads,
             error=_problem(error) if state in {WorkerState.ERROR, WorkerState.RESTARTING} else None,
             log_file=log_file,
@@ -148,11 +148,6 @@ def _devices(memory: MemorySample) -> tuple[DeviceMemory, ...]:
         )
         for device in memory.devices
     )
-
-
-def _battery(memory: MemorySample) -> Battery | None:
-    found = memory.battery
-    return Battery(percent=found.percent, plugged=found.plugged) if found is not None else None
 
 
 def _speed(stats: Sequence[Stats]) -> float:

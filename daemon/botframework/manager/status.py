@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from botframework.models.recommendation import Role  # noqa: TC001 - msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from botframework.models import hardware
 
 State = Literal["stopped", "sleeping", "starting", "loading", "ready", "paused", "restarting", "error"]
 """``paused`` is ready, with ghost text switched off by ``botframework/pause``. ``sleeping`` is not in memory, because
@@ -39,6 +42,11 @@ class Battery(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     percent: int
     plugged: bool
+
+    @classmethod
+    def of(cls, found: hardware.Battery | None) -> Battery | None:
+        """As the probe found it."""
+        return cls(percent=found.percent, plugged=found.plugged) if found is not None else None
 
 
 class Download(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
