@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -265,6 +266,21 @@ async def test_a_sleeping_model_is_woken_by_a_request(fake: Fake, method: str) -
         assert answer["text"] == "0 1 "
 
 
+@pytest.mark.parametrize("method", ["chat", "complete"])
+async def test_waiting_for_a_sleeping_model_is_shown_and_can_be_cancelled(fake: Fake, method: str) -> None:
+    """The progress begins before the model is back, and its Cancel ends the wait."""
+    async with fake(state="sleeping", load_ms=60_000) as client:
+        await ready(client, PROGRESS)
+        words = {"messages": [{"role": "user", "content": "tokens=2"}]} if method == "chat" else {"prefix": "tokens=2"}
+        asked = asyncio.create_task(client.request(f"botframework/{method}", {**words, "workDoneToken": "wait"}))
+        begun = await client.notification("$/progress")
+        await client.notify("window/workDoneProgress/cancel", {"token": "wait"})
+
+        with pytest.raises(LspError) as error:
+            await asked
+        assert (begun["token"], begun["value"]["kind"], error.value.code) == ("wait", "begin", -32800)
+
+
 def test_what_a_download_says() -> None:
     """Bytes in the unit that people read, and the speed as soon as it means something, not counting what was there."""
     now = [0.0]
@@ -276,6 +292,7 @@ def test_what_a_download_says() -> None:
     now[0] = 2.0
     assert rate.per_second(612 * MIB) == 50 * MIB
     assert words(612 * MIB, 2048 * MIB, 50.0 * MIB) == "0.6 of 2.0 GiB, 50.0 MiB/s"
+    assert words(3 * MIB, 20 * MIB, 40.0 * 1024) == "3.0 of 20.0 MiB, 40.0 KiB/s"
     assert words(3 * MIB, 20 * MIB, None) == "3.0 of 20.0 MiB"
     assert words(3 * MIB, 200 * MIB, None) == "3 of 200 MiB"
     assert words(0, None, None) == "0.0 MiB"

@@ -481,7 +481,7 @@ export interface ModelEntry {
   loaded: boolean;
   /** The demonstration model inside the package. */
   embedded: boolean;
-  /** What is loaded when the daemon starts. */
+  /** A setting names it, or it is the embedded one and takes the place of a setting that is not there. */
   configured: boolean;
   /**
    * Where it is from: the package, a download of ours, the user's own hands, another program's folder; `file`: it lies
@@ -598,10 +598,13 @@ export interface Recommendation {
   /** Of the weights, by parameters and bits per weight; the hub tells the true size when they are pulled. */
   estimatedBytes: number;
   placement: 'cpu' | 'gpu' | 'none' | 'partial';
-  /** What fits beside the weights, at most what the model was trained for. */
+  /**
+   * What fits beside the weights: at most 4,096 for ghost text, 32,768 for chat, 8,192 otherwise, and what the model
+   * was trained for.
+   */
   contextTokens: number;
   scores: Scores;
-  /** By which the list is ordered, 0 to 100. */
+  /** The scores together, 0 to 100; it orders only what is otherwise equal (place, speed, first choice). */
   total: number;
   /** Sentences for people. */
   reasons: string[];

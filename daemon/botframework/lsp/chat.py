@@ -33,8 +33,8 @@ class Chat:
 
     async def _answer(self, params: ChatParams, request: ChatRequest) -> ChatResult:
         # Begun in here, not before: a task that is cancelled before its first step could not end it.
-        generation = (await self._house.awake("chat")).chat(request)
-        with self._house.busy(), work_done(self._protocol, params, "Answering"):
+        with self._house.busy(), work_done(self._protocol, params.work_done_token, "Answering"):
+            generation = (await self._house.awake("chat")).chat(request)
             done = await deliver(self._protocol, generation, params.partial_result_token)
         return ChatResult(
             text=done.text,

@@ -311,8 +311,8 @@ class Completion:
 
     async def _complete(self, params: CompleteParams, request: FimRequest) -> CompleteResult:
         # Begun in here, not before: a task that is cancelled before its first step could not end it.
-        generation = (await self._house.awake("fim")).complete(request)
-        with self._house.busy(), work_done(self._protocol, params, "Completing"):
+        with self._house.busy(), work_done(self._protocol, params.work_done_token, "Completing"):
+            generation = (await self._house.awake("fim")).complete(request)
             done = await deliver(self._protocol, generation, params.partial_result_token)
         return CompleteResult(text=done.text, finish_reason=done.finish_reason, usage=done.usage, timings=done.timings)
 

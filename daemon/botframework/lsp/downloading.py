@@ -6,8 +6,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from botframework.lsp.generate import PROGRESS
-from botframework.quantities import GIB, MIB
+from botframework.lsp.generate import PROGRESS, work_done
+from botframework.quantities import GIB, MIB, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,15 +39,8 @@ def download_progress(
             value["percentage"] = min(100, 100 * done // total)
         protocol.tell(PROGRESS, {"token": token, "value": value}, replaces=("progress", token))
 
-    protocol.begin_work(token)
-    # Only who begins with a percentage may report one.
-    begin = {"kind": "begin", "title": TITLE, "cancellable": True, "percentage": 0}
-    protocol.tell(PROGRESS, {"token": token, "value": begin})
-    try:
+    with work_done(protocol, token, TITLE, percentage=0):
         yield report
-    finally:
-        protocol.end_work(token)
-        protocol.tell(PROGRESS, {"token": token, "value": {"kind": "end"}})
 
 
 class Rate:
@@ -73,4 +66,4 @@ def words(done: int, total: int | None, per_second: float | None) -> str:
     digits = 1 if whole < 100 * unit else 0
     reached = f"{done / unit:.{digits}f}"
     of = f"{reached} of {total / unit:.{digits}f} {name}" if total else f"{reached} {name}"
-    return of if per_second is None else f"{of}, {per_second / MIB:.1f} MiB/s"
+    return of if per_second is None else f"{of}, {size(per_second)}/s"

@@ -93,7 +93,7 @@ class Edit:
         return self._answer(params, tracked, _around(document, start, end))
 
     async def _answer(self, params: EditParams, tracked: Tracked, around: Around) -> EditResult:
-        with self._house.busy(), work_done(self._protocol, params, "Editing"):
+        with self._house.busy(), work_done(self._protocol, params.work_done_token, "Editing"):
             done, new = await self._generate(params, tracked, around)
         return self._result(params, tracked, around, done, new)
 

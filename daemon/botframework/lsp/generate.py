@@ -219,14 +219,21 @@ async def deliver(protocol: DaemonProtocol, generation: GenerationLike, token: P
 
 
 @contextmanager
-def work_done(protocol: DaemonProtocol, params: GenerateParams, title: str) -> Iterator[None]:
-    """Report beginning and end for a ``workDoneToken``; between them the user may cancel the running task by it."""
-    token = params.work_done_token
+def work_done(
+    protocol: DaemonProtocol, token: ProgressToken | None, title: str, *, percentage: int | None = None
+) -> Iterator[None]:
+    """Report beginning and end under a client's token, if it brought one; between them it may cancel the running task.
+
+    Only who begins with a percentage may report one.
+    """
     if token is None:
         yield
         return
     protocol.begin_work(token)
-    protocol.tell(PROGRESS, {"token": token, "value": {"kind": "begin", "title": title, "cancellable": True}})
+    begin: dict[str, object] = {"kind": "begin", "title": title, "cancellable": True}
+    if percentage is not None:
+        begin["percentage"] = percentage
+    protocol.tell(PROGRESS, {"token": token, "value": begin})
     try:
         yield
     finally:

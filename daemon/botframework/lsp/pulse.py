@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from botframework.errors import BotframeworkError
-from botframework.lsp.generate import PROGRESS
+from botframework.lsp.generate import PROGRESS, work_done
 from botframework.lsp.messages import ModelReady, ServerStatus
 
 if TYPE_CHECKING:
@@ -204,17 +204,13 @@ class LoadingProgress:
             finally:
                 self.end()
             return
-        self._protocol.begin_work(token)
-        begin = {"kind": "begin", "title": TITLE, "cancellable": True, "percentage": 0}
-        self._protocol.tell(PROGRESS, {"token": token, "value": begin})
-        self._lent = token
-        try:
-            yield
-        finally:
-            if self._lent == token:
-                self._lent = None
-            self._protocol.end_work(token)
-            self._protocol.tell(PROGRESS, {"token": token, "value": {"kind": "end"}})
+        with work_done(self._protocol, token, TITLE, percentage=0):
+            self._lent = token
+            try:
+                yield
+            finally:
+                if self._lent == token:
+                    self._lent = None
 
     def report(self, fraction: float) -> None:
         """The model is loaded this far."""

@@ -41,7 +41,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     embedded: bool
     """The demonstration model inside the package."""
     configured: bool
-    """What is loaded when the daemon starts."""
+    """A setting names it, or it is the embedded one and takes the place of a setting that is not there."""
     source: Source
     """Where it is from: the package, a download of ours, the user's own hands, another program's folder; ``file``: it
     lies in none of them and was named by its path."""

@@ -51,10 +51,11 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Of the weights, by parameters and bits per weight; the hub tells the true size when they are pulled."""
     placement: Placement
     context_tokens: int
-    """What fits beside the weights, at most what the model was trained for."""
+    """What fits beside the weights: at most 4,096 for ghost text, 32,768 for chat, 8,192 otherwise, and what the model
+    was trained for."""
     scores: Scores
     total: float
-    """By which the list is ordered, 0 to 100."""
+    """The scores together, 0 to 100; it orders only what is otherwise equal (place, speed, first choice)."""
     reasons: tuple[str, ...]
     """Sentences for people."""
     installed_path: str | None

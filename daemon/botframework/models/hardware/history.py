@@ -1,4 +1,4 @@
-"""What the machine was when a daemon last looked, so that a change between two starts is noticed."""
+"""What was found of the machine before: so that a change between two starts is noticed, and its highest bandwidth."""
 
 from __future__ import annotations
 
