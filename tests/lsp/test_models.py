@@ -270,7 +270,7 @@ async def test_a_sleeping_model_is_woken_by_a_request(fake: Fake, method: str) -
 async def test_waiting_for_a_sleeping_model_is_shown_and_can_be_cancelled(fake: Fake, method: str) -> None:
     """The progress begins before the model is back, and its Cancel ends the wait."""
     async with fake(state="sleeping", load_ms=60_000) as client:
-        await ready(client, PROGRESS)
+        await client.initialize(PROGRESS)
         words = {"messages": [{"role": "user", "content": "tokens=2"}]} if method == "chat" else {"prefix": "tokens=2"}
         asked = asyncio.create_task(client.request(f"botframework/{method}", {**words, "workDoneToken": "wait"}))
         begun = await client.notification("$/progress")
