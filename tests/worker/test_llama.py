@@ -188,6 +188,16 @@ def test_choosing_from_logits_equals_sampling(context: llama.Context, steps: lis
         row = 0
 
 
+@pytest.mark.parametrize("values", [{7: 3.0, 9: 3.0}, {0: np.nan, 9: 3.0}, {7: np.inf, 9: np.nan}, {7: -np.inf}])
+def test_greedy_is_llamas_greedy(model: llama.Model, values: dict[int, float]) -> None:
+    """Among equals, and with logits that are no numbers, the short way answers what llama.cpp's sampler answers."""
+    chain = llama.SamplerChain(model.vocab, CHAINS["greedy"])
+    logits = np.zeros(model.vocab.size, dtype=np.float32)
+    logits[list(values)] = list(values.values())
+
+    assert chain.choose(logits) == chain.choose(logits, np.arange(model.vocab.size, dtype=np.int32))
+
+
 @pytest.mark.parametrize("steps", CHAINS.values(), ids=CHAINS)
 def test_only_what_is_allowed_is_chosen(model: llama.Model, steps: list[sampling.SamplerStep]) -> None:
     """Whatever the samplers are, the answer is among the allowed tokens, a single one and unlikely ones included."""

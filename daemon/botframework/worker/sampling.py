@@ -225,7 +225,8 @@ def _invalid(pointer: str, expected: str, value: Any) -> InvalidParams:
 def logprob(logits: np.ndarray[Any, np.dtype[np.float32]], token: int) -> float:
     """The natural logarithm of a token's probability, before any sampler has changed it; at most 0."""
     best = logits.max()
-    total = float(np.exp(logits - best).sum(dtype=np.float64))
+    shifted = logits - best
+    total = float(np.exp(shifted, out=shifted).sum(dtype=np.float64))
     return min(float(logits[token]) - float(best) - math.log(total), 0.0)
 
 
