@@ -10,7 +10,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-import psutil
+import pytest
 
 from support.lsp_client import LspError, frame
 from support.processes import Watch, belonging_to
@@ -34,14 +34,12 @@ if TYPE_CHECKING:
     from support.real_daemon import Models
 
 REFUSAL_S = 0.05
+REFUSAL_ANYWHERE_S = 1.5
+"""Less than the two seconds of a completion."""
 AT_ONCE_S = 0.2
 POLLED_S = 1.5
 REQUESTS = 1_000
 BURSTS = 5
-CLOCK_TICK_S = 0.01
-"""Linux counts a process's time in these."""
-QUIET_SLOWDOWN = 1.2
-"""Two processes on two cores wait for each other a little."""
 FAIR_FACTOR = 6
 """How much longer a request may take beside a flood. Fair turns give every second step to the other, and a step may be
 a micro-batch of the flood's prompts; 24 requests that stand before it in one queue would make it 24."""
@@ -62,10 +60,8 @@ def note_arrivals(client: LspClient) -> dict[Any, float]:
     return arrived
 
 
-async def burst(client: LspClient, arrived: dict[Any, float], name: str) -> tuple[float, float]:
-    """Send the requests of one burst; the 99th percentile of the refusals, and how slow the machine made the daemon."""
-    daemon = psutil.Process(client.process.pid)
-    cpu = sum(daemon.cpu_times()[:2])
+async def burst(client: LspClient, arrived: dict[Any, float], name: str) -> list[float]:
+    """Send the requests of one burst; the seconds to each refusal."""
     sent: dict[str, float] = {}
     for n in range(REQUESTS):
         number = f"{name}/{n}"
@@ -75,7 +71,6 @@ async def burst(client: LspClient, arrived: dict[Any, float], name: str) -> tupl
         await client.raw(data)
         await asyncio.sleep(0)  # or the answers would wait for this loop to end
     await client.until(lambda: sent.keys() <= arrived.keys(), timeout_s=PATIENCE_S)
-    cpu = sum(daemon.cpu_times()[:2]) - cpu
 
     assert {len(client.answers[number]) for number in sent} == {1}
     errors: dict[str, Any] = {number: client.answers[number][0].get("error") for number in sent}
@@ -85,30 +80,29 @@ async def burst(client: LspClient, arrived: dict[Any, float], name: str) -> tupl
     refused = [number for number, kind in kinds.items() if kind == "ServerBusy"]
     assert 0 < len(refused) < REQUESTS
     assert all(errors[number]["data"]["retryAfterMs"] > 0 for number in refused)
-    took = max(arrived[number] for number in refused) - min(sent.values())
-    times = [arrived[number] - sent[number] for number in refused]
-    return statistics.quantiles(times, n=100)[98], took / max(cpu, CLOCK_TICK_S)
+    return [arrived[number] - sent[number] for number in refused]
 
 
-async def test_a_thousand_requests_at_once(home: Path, models: Models) -> None:
+@pytest.mark.parametrize(
+    "refusal_s",
+    [pytest.param(REFUSAL_ANYWHERE_S, id="any-machine"), pytest.param(REFUSAL_S, id="quiet", marks=pytest.mark.soak)],
+)
+async def test_a_thousand_requests_at_once(home: Path, models: Models, refusal_s: float) -> None:
     """Check 31: of 1,000 requests without a pause each gets one answer, and a refusal takes 50 ms (99th percentile).
 
     Some are carried out; the others are refused as busy, with a time to try again. Measured inside this one asyncio
     client, from the call that writes a request to its parsed answer, so its own time for the requests and answers
-    before it counts too. The best of five bursts counts. Where the machine gave the daemon so little time that a burst
-    took longer than the daemon computed, the figure is wider by that factor, twice.
+    before it counts too. The best of five bursts counts. The figure is one of a quiet machine, where the soak compares
+    it; everywhere else refusals must come before the completions that were taken could have run out of time.
     """
-    seen = []
     async with ready_daemon(home, models.tiny) as client:
         arrived = note_arrivals(client)
-        for n in range(BURSTS):
-            p99, slowdown = await burst(client, arrived, str(n))
-            allowed = REFUSAL_S if slowdown <= QUIET_SLOWDOWN else REFUSAL_S * 2 * slowdown
-            seen.append((p99, allowed))
+        bursts = [await burst(client, arrived, str(n)) for n in range(BURSTS)]
         now = await status(client)
 
     assert now["state"] == "ready"
-    assert min(p99 / allowed for p99, allowed in seen) <= 1.0, seen
+    p99s = [statistics.quantiles(times, n=100)[98] for times in bursts]
+    assert min(p99s) <= refusal_s, p99s
 
 
 @contextlib.asynccontextmanager
