@@ -111,6 +111,8 @@ class Typist:
         self._desk = Desk(editor, self._trace, new_root())
         self._keys: Iterator[Key] = iter(self._trace.keys)
         self._number = 0
+        self.busy_s = 0.0
+        """Seconds that the worker spent on all keys so far, by its own account."""
 
     def press(self) -> dict[str, Any]:
         """The next key's answer; files are opened as they come."""
@@ -120,10 +122,12 @@ class Typist:
         self._number += 1
         answer = complete_line(self._desk.editor, change, place, f"key-{self._number}")
         answer["kind"] = key.kind
+        timings = answer["timings"]
+        self.busy_s += (timings["promptMs"] + timings["decodeMs"]) / 1000
         return answer
 
     def type(self, count: int) -> list[dict[str, Any]]:
-        """So many answers to keys inside a stretch: jumps and switches are typed and left out."""
+        """So many answers to keys inside a stretch: jumps and switches are typed, and left out of the answers."""
         answers: list[dict[str, Any]] = []
         while len(answers) < count:
             time.sleep(PAUSE_S)
@@ -131,12 +135,6 @@ class Typist:
             if answer["kind"] not in {"open", "jump", "switch", "paste"}:
                 answers.append(answer)
         return answers
-
-
-def busy_s(answers: list[dict[str, Any]]) -> float:
-    """Seconds that the worker spent on completions."""
-    milliseconds: float = sum(each["timings"]["promptMs"] + each["timings"]["decodeMs"] for each in answers)
-    return milliseconds / 1000
 
 
 def measure(setting: Setting) -> Report:
@@ -153,9 +151,9 @@ def measure(setting: Setting) -> Report:
         chat.arrivals.clear()
         chat.indices.clear()
         wait_for_tokens(editor, chat, CHAT_TOKENS + 1)
-        answers = typist.type(count)
-        beside = [answer["clock"][0] for answer in answers]
-        shared = chat.rate(busy_s(answers))
+        busy_before = typist.busy_s
+        beside = [answer["clock"][0] for answer in typist.type(count)]
+        shared = chat.rate(typist.busy_s - busy_before)
         end(editor, chat)
         reading = [
             read_while_typing(editor, typist, number, endless) for number in range(2, 2 + setting.times(10) // 2)
