@@ -82,6 +82,13 @@ def extensions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def without_daemon(extensions: Path) -> None:
+    """Skip where the package brings a daemon, so that none can be missing."""
+    if installation.carried(extensions) is not None:
+        pytest.skip(f"{installation.VSIX.name} brings a daemon")
+
+
+@pytest.fixture
 def start(browser: Browser, extensions: Path, request: pytest.FixtureRequest) -> Start:
     """How to get a window; it ends with the block."""
     from support.vscode.session import new_window, running_server

@@ -33,6 +33,7 @@ def lives_on(window: Window) -> None:
     assert window.errors == []
 
 
+@pytest.mark.usefixtures("without_daemon")
 def test_no_daemon_at_all(start: Start) -> None:
     """Where there is none the message says where it was looked for, and offers a way out."""
     with start(FILES, {"botframework.path": None}, show="notes.py") as window:

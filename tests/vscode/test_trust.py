@@ -167,6 +167,7 @@ def _runs(process: psutil.Process) -> bool:
     return False
 
 
+@pytest.mark.usefixtures("without_daemon")
 def test_a_path_into_the_workspace_is_not_searched(start: Start, traps: Traps) -> None:
     """A shell that put the workspace's programs on the PATH does not make them ours."""
     environ = {"PATH": "$WORKSPACE:$WORKSPACE/bin:.:/usr/bin:/bin"}

@@ -1,7 +1,7 @@
 /** VS Code's settings of our section, as `settings.ts` wants them. */
 import * as vscode from 'vscode';
 
-import type { Property, Setting } from './settings.ts';
+import { differing, type Property, type Setting } from './settings.ts';
 
 export const SECTION = 'botframework';
 
@@ -55,6 +55,17 @@ export class Settings implements vscode.Disposable {
 export function readText(settings: readonly Setting[], key: string): string {
   const value = settings.find((each) => each.key === key)?.inspected.globalValue;
   return typeof value === 'string' ? value : '';
+}
+
+/** Make the user's settings so, undefined unsets one; what is so already is not written again. */
+export async function writeSettings(
+  settings: readonly Setting[],
+  wanted: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const configuration = vscode.workspace.getConfiguration(SECTION);
+  for (const [key, value] of differing(settings, wanted)) {
+    await configuration.update(key, value, vscode.ConfigurationTarget.Global);
+  }
 }
 
 /** Set something where it is set now: in the workspace if the workspace says something about it, else for the user. */

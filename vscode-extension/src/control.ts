@@ -12,9 +12,7 @@ export function registerControl(
 ): vscode.Disposable[] {
   const register = vscode.commands.registerCommand.bind(vscode.commands);
   return [
-    register('botframework.selectModel', () =>
-      selectModel(session, (model, roles) => watch.rememberModel(model, roles)),
-    ),
+    register('botframework.selectModel', () => selectModel(session, watch)),
     register('botframework.restart', () => session.restart()),
     register('botframework.showLog', () => {
       channel.show();

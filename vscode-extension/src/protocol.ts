@@ -755,7 +755,10 @@ export interface Snapshot {
   suggestionsShownToday: number;
   suggestionsAcceptedToday: number;
   logFile: string;
-  /** A decision that a person should know of, such as a context that was made smaller for want of memory; or empty. */
+  /**
+   * What a person should know of: a context that was made smaller for want of memory, a GPU that came or is gone; or
+   * empty.
+   */
   notice: string;
   /** Set in the states `error` and `restarting`. */
   error: Problem | null;

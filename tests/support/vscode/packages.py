@@ -11,29 +11,46 @@ from support.vscode.installation import EXTENSION, ROOT, VSIX, node
 from support.vscode.server import install
 
 BARE = ROOT / "tests" / "vscode" / "bare_extension"
+WITNESS = ROOT / "tests" / "vscode" / "witness_extension"
 BUILD_S = 120.0
 
 
-def install_ours(folder: Path) -> Path:
+def install_ours(folder: Path, package: Path = VSIX) -> Path:
     """The extension as it is shipped."""
-    install(VSIX, folder)
+    install(package, folder)
     return folder
 
 
 def install_bare(folder: Path) -> Path:
     """The peer, bundled with the same language client by the same tools."""
-    source = folder.with_name("bare-source")
+    return _install_built(BARE, folder)
+
+
+def install_witness(folder: Path) -> Path:
+    """An extension that watches what the extension host connects to."""
+    return _install_built(WITNESS, folder)
+
+
+def _install_built(extension: Path, folder: Path) -> Path:
+    source = folder.with_name(f"{extension.name}-source")
     source.mkdir(parents=True)
     for name in ("package.json", "extension.js"):
-        (source / name).write_bytes((BARE / name).read_bytes())
+        (source / name).write_bytes((extension / name).read_bytes())
     modules = EXTENSION / "node_modules"
     bundle = ["--bundle", "--platform=node", "--format=cjs", "--external:vscode", "--outfile=dist/extension.js"]
     _run([modules / "esbuild" / "bin" / "esbuild", "extension.js", *bundle], source, NODE_PATH=str(modules))
-    package = source / "bare.vsix"
+    package = source / "packed.vsix"
     unquestioned = ["--no-dependencies", "--allow-missing-repository", "--skip-license"]
     _run([node(), modules / "@vscode" / "vsce" / "vsce", "package", *unquestioned, "--out", package], source)
     install(package, folder)
     return folder
+
+
+def pack(package: Path, binary: Path | None = None, **environ: str) -> Path:
+    """Make the ``.vsix`` from the bundles that are there, with this folder of the program inside."""
+    carried = () if binary is None else ("--binary", binary)
+    _run([node(), "vsix.mjs", *carried, "--out", package], EXTENSION, **environ)
+    return package
 
 
 def _run(command: list[str | Path], folder: Path, **environ: str) -> None:

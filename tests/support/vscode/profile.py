@@ -46,11 +46,13 @@ QUIET_SETTINGS: dict[str, Any] = {
 }
 """What keeps VS Code silent, still and offline."""
 OUR_SETTINGS: dict[str, Any] = {
-    "botframework.path": str(DAEMON),
     # Greedy and at once: a test that types waits for no rhythm.
     "botframework.completion.debounceMs": 0,
     "botframework.completion.deadlineMs": 10_000,
 }
+
+
+SYSTEM_PATH = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,18 @@ class Profile:
 
     folder: Path
     """Short, since names of UNIX sockets hold 108 bytes."""
+    carries_daemon: bool = False
+    """Whether the extension brings its daemon: then no setting names one, and the PATH leads to no program at all."""
 
     @classmethod
-    def make(cls) -> Self:
+    def make(cls, *, carries_daemon: bool = False) -> Self:
         """Empty folders."""
-        profile = cls(Path(tempfile.mkdtemp(prefix="bf-")))
+        profile = cls(Path(tempfile.mkdtemp(prefix="bf-")), carries_daemon)
         for folder in (
             profile.workspace,
             profile.runtime,
             profile.home,
+            profile.no_programs,
             profile.data / "User",
             profile.data / "Machine",
         ):
@@ -95,6 +100,11 @@ class Profile:
         """VS Code's user data."""
         return self.folder / "data"
 
+    @property
+    def no_programs(self) -> Path:
+        """An empty folder, for a PATH that leads nowhere."""
+        return self.folder / "bin"
+
     def write_files(self, files: Mapping[str, str | bytes]) -> None:
         """Put files into the workspace."""
         for name, content in files.items():
@@ -108,7 +118,8 @@ class Profile:
         A browser's window reads the settings of machine scope from another file than the user's others, the one that VS
         Code calls remote settings, so both get all of them.
         """
-        merged = {**QUIET_SETTINGS, **OUR_SETTINGS, **settings}
+        daemon = {} if self.carries_daemon else {"botframework.path": str(DAEMON)}
+        merged = {**QUIET_SETTINGS, **OUR_SETTINGS, **daemon, **settings}
         text = json.dumps({key: value for key, value in merged.items() if value is not None}, indent=2)
         for name in ("User", "Machine"):
             written = self.data / name / "new.json"
@@ -122,7 +133,7 @@ class Profile:
         """
         own = {
             "HOME": str(self.home),
-            "PATH": os.pathsep.join(("/usr/local/bin", "/usr/bin", "/bin")),
+            "PATH": str(self.no_programs) if self.carries_daemon else SYSTEM_PATH,
             "LANG": "C.UTF-8",
             "XDG_CACHE_HOME": str(self.home / "cache"),
             "XDG_CONFIG_HOME": str(self.home / "config"),

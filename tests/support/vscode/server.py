@@ -19,7 +19,7 @@ from support.processes import belonging_to
 from support.vscode.installation import ENTRY, node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from support.vscode.profile import Profile
@@ -61,15 +61,16 @@ class CodeServer:
         return self._named("--stdio")
 
     def workers(self) -> list[psutil.Process]:
-        """The workers that hold the models."""
-        return self._named("worker")
+        """The workers that hold the models, without those that only look at something for a moment."""
+        return self._named("worker", without={"template", "bandwidth", "--measure"})
 
-    def _named(self, mark: str) -> list[psutil.Process]:
+    def _named(self, mark: str, without: Collection[str] = ()) -> list[psutil.Process]:
         found = []
         for pid in belonging_to(self.profile.runtime):
             with contextlib.suppress(psutil.Error):
                 process = psutil.Process(pid)
-                if mark in process.cmdline():
+                arguments = process.cmdline()
+                if mark in arguments and not any(word in arguments for word in without):
                     found.append(process)
         return sorted(found, key=lambda process: process.create_time())
 
@@ -128,6 +129,8 @@ def code_server(
         *_command(profile.folder),
         *("--user-data-dir", profile.data, "--extensions-dir", extensions),
         *("--disable-telemetry", "--disable-update-check", "--disable-getting-started-override"),
+        # Else a login shell is asked for an environment, and its PATH is the machine's.
+        *("--vscode-option", "force-disable-user-env"),
         *("--reconnection-grace-time", str(GRACE_S)),
         *(("--disable-workspace-trust",) if trust else ()),
         *arguments,
@@ -160,7 +163,7 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """The whole of it: its helpers outlive a server that is killed alone."""
     with contextlib.suppress(psutil.Error):
-        helpers = [child for child in psutil.Process(process.pid).children(recursive=True) if _is_node(child)]
+        helpers = [child for child in psutil.Process(process.pid).children(recursive=True) if is_node(child)]
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
@@ -171,7 +174,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait(STOP_S)
 
 
-def _is_node(process: psutil.Process) -> bool:
+def is_node(process: psutil.Process) -> bool:
+    """Whether it is the server or a helper of it."""
     with contextlib.suppress(psutil.Error):
         return process.exe() == str(node())
     return False

@@ -68,7 +68,8 @@ def running_server(
     arguments: Sequence[str] = (),
 ) -> Iterator[CodeServer]:
     """A VS Code on a clean profile with these files; fails if a process of it outlives it."""
-    with Profile.make() as profile, nothing_left(profile.runtime):
+    brings_daemon = installation.carried(extensions) is not None
+    with Profile.make(carries_daemon=brings_daemon) as profile, nothing_left(profile.runtime):
         profile.write_files(files or {})
         profile.write_settings(settings or {})
         with code_server(profile, extensions, environ=environ, trust=trust, arguments=arguments) as server:

@@ -26,6 +26,13 @@ const FOR_CHAT: vscode.QuickInputButton = {
   tooltip: 'Use for chat and edits only',
 };
 
+const REFERENCE: Choice = {
+  label: '$(link) Download another…',
+  description: 'hf:owner/repository:Q4_K_M',
+  action: 'reference',
+};
+const TRUST: Choice = { label: '$(shield) Trust this workspace to download a model…', action: 'trust' };
+
 /** What a model shall do when this button was clicked on its row; empty: everything. */
 export function rolesOf(button: vscode.QuickInputButton | undefined): readonly ServedRole[] {
   return button === FOR_GHOST_TEXT ? ['fim'] : button === FOR_CHAT ? ['chat'] : [];
@@ -36,6 +43,7 @@ export type Recommended = Advice | string | undefined;
 
 /** @param serving - the present models by their roles */
 export function choices(listed: ModelsResult, recommended: Recommended, serving: readonly RoleModel[]): Choice[] {
+  const trusted = vscode.workspace.isTrusted;
   const best = typeof recommended === 'object' ? suggestions(recommended.recommendations) : [];
   const installed = new Set(best.map(({ recommendation }) => recommendation.installedPath));
   return [
@@ -43,47 +51,35 @@ export function choices(listed: ModelsResult, recommended: Recommended, serving:
     ...listed.models.map((entry) => ({
       ...modelLine(entry, installed.has(entry.path), servedRoles(entry, serving)),
       entry,
-      buttons: vscode.workspace.isTrusted ? buttons(entry) : [],
+      buttons: trusted ? buttons(entry) : [],
     })),
-    ...recommendedRows(recommended, best),
+    ...titled('Recommended for this machine', typeof recommended === 'string' ? [none(recommended)] : offers(best)),
     separator('Other'),
     { label: '$(folder-opened) Choose a file…', description: '.gguf', action: 'file' },
-    ...(vscode.workspace.isTrusted
-      ? [
-          {
-            label: '$(link) Download another…',
-            description: 'hf:owner/repository:Q4_K_M',
-            action: 'reference',
-          } as const,
-        ]
-      : []),
+    ...(trusted ? [REFERENCE] : []),
     { label: '$(folder) Open the models folder', description: listed.folder, action: 'folder' },
   ];
 }
 
 function buttons(entry: ModelEntry): vscode.QuickInputButton[] {
-  return [
-    ...(entry.problem === null && entry.canInfill !== false ? [FOR_GHOST_TEXT] : []),
-    ...(entry.problem === null ? [FOR_CHAT] : []),
-    ...(entry.source === 'pulled' && !entry.loaded ? [DELETE] : []),
-  ];
+  const roles = entry.canInfill === false ? [FOR_CHAT] : [FOR_GHOST_TEXT, FOR_CHAT];
+  return [...(entry.problem === null ? roles : []), ...(entry.source === 'pulled' && !entry.loaded ? [DELETE] : [])];
 }
 
-function recommendedRows(recommended: Recommended, best: readonly Suggestion[]): Choice[] {
-  if (recommended === undefined) {
-    return [];
-  }
-  if (typeof recommended === 'string') {
-    return [separator('Recommended for this machine'), { label: '$(warning) Nothing', description: recommended }];
-  }
+/** What is recommended and not there yet. */
+function offers(best: readonly Suggestion[]): Choice[] {
   const found = best.filter(({ recommendation }) => recommendation.installedPath === null);
-  if (found.length === 0) {
-    return [];
-  }
-  const title = separator('Recommended for this machine');
-  return vscode.workspace.isTrusted
-    ? [title, ...found.map((suggestion) => ({ ...suggestionLine(suggestion), suggestion, buttons: [WHY] }))]
-    : [title, { label: '$(shield) Trust this workspace to download a model…', action: 'trust' }];
+  return vscode.workspace.isTrusted || found.length === 0
+    ? found.map((suggestion) => ({ ...suggestionLine(suggestion), suggestion, buttons: [WHY] }))
+    : [TRUST];
+}
+
+function none(why: string): Choice {
+  return { label: '$(warning) Nothing', description: why };
+}
+
+function titled(title: string, rows: readonly Choice[]): Choice[] {
+  return rows.length === 0 ? [] : [separator(title), ...rows];
 }
 
 function separator(label: string): Choice {

@@ -1,6 +1,7 @@
 /** The models in a quick pick: what each is, where it came from, and whether it fits. Pure. */
 import type { ModelEntry } from '../protocol.ts';
 import { bytes } from '../status/tooltip.ts';
+import { forRoles, type ServedRole } from './roles.ts';
 
 export interface ModelLine {
   readonly label: string;
@@ -18,14 +19,14 @@ const PLACES: Readonly<Partial<Record<ModelEntry['source'], string>>> = {
 
 /**
  * @param isRecommended - whether it is one of those that suit this machine best
- * @param roles - what it does in words, where others do the rest
+ * @param roles - what it does, where others do the rest
  */
-export function modelLine(entry: ModelEntry, isRecommended = false, roles: readonly string[] = []): ModelLine {
+export function modelLine(entry: ModelEntry, isRecommended = false, roles: readonly ServedRole[] = []): ModelLine {
   const facts = [
     entry.quantization,
     entry.parameters === null ? null : `${parameters(entry.parameters)} parameters`,
     bytes(entry.sizeBytes),
-    roles.length === 0 ? null : `for ${roles.join(', ')}`,
+    roles.length === 0 ? null : forRoles(roles),
     isRecommended ? '$(star-full) recommended' : null,
   ];
   return {

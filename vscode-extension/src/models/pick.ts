@@ -4,6 +4,7 @@ import * as vscode from 'vscode';
 import { DaemonError } from '../api.ts';
 import type { Session } from '../daemon/session.ts';
 import type { ModelEntry, ModelsResult } from '../protocol.ts';
+import type { SettingsWatch } from '../settingsWatch.ts';
 import { bytes } from '../status/tooltip.ts';
 import { DELETE, rolesOf, WHY, type Action } from './choices.ts';
 import { askForReference, download } from './download.ts';
@@ -12,24 +13,22 @@ import type { ServedRole } from './roles.ts';
 import { explanation, type Suggestion } from './suggestions.ts';
 import { withBar } from './work.ts';
 
-/** Writes the settings without a restart: the daemon runs that model already. */
-type Remember = (model: ModelEntry, roles: readonly ServedRole[]) => Promise<void>;
-
 const DOWNLOAD = 'Download';
 const DELETE_IT = 'Delete';
 
-export async function selectModel(session: Session, remember: Remember): Promise<void> {
+export async function selectModel(session: Session, watch: SettingsWatch): Promise<void> {
   const listed = await list(session);
-  if (listed === 'failed') {
-    return;
-  }
   if (listed === undefined) {
-    await chooseFile();
-    return;
+    await chooseFile(watch);
+  } else if (listed !== 'failed') {
+    await choose(session, listed, watch);
   }
+}
+
+async function choose(session: Session, listed: ModelsResult, watch: SettingsWatch): Promise<void> {
   const picked = await pickModel(session, listed);
   if (picked !== undefined) {
-    await carryOut(session, picked, listed.folder, remember);
+    await carryOut(session, picked, listed, watch);
   }
 }
 
@@ -52,31 +51,31 @@ async function list(session: Session): Promise<ModelsResult | 'failed' | undefin
 async function carryOut(
   session: Session,
   { choice, button }: Picked,
-  folder: string,
-  remember: Remember,
+  listed: ModelsResult,
+  watch: SettingsWatch,
 ): Promise<void> {
   const { entry, suggestion, action } = choice;
   if (entry !== undefined) {
-    await (button === DELETE ? remove(session, entry, remember) : use(session, entry, rolesOf(button), remember));
+    await (button === DELETE ? remove(session, entry, listed, watch) : use(session, entry, rolesOf(button), watch));
   } else if (suggestion !== undefined) {
     if (button !== WHY || (await isWantedAllTheSame(suggestion))) {
       const { reference, name } = suggestion.recommendation;
-      await downloadAndUse(session, reference, name, suggestion.roles, remember);
+      await downloadAndUse(session, reference, name, suggestion.roles, watch);
     }
   } else if (action !== undefined) {
-    await act(session, action, folder, remember);
+    await act(session, action, listed.folder, watch);
   }
 }
 
-async function act(session: Session, action: Action, folder: string, remember: Remember): Promise<void> {
+async function act(session: Session, action: Action, folder: string, watch: SettingsWatch): Promise<void> {
   switch (action) {
     case 'file':
-      return chooseFile();
+      return chooseFile(watch);
     case 'folder':
       return openFolder(folder);
     case 'reference': {
       const reference = await askForReference();
-      return reference === undefined ? undefined : downloadAndUse(session, reference, reference, [], remember);
+      return reference === undefined ? undefined : downloadAndUse(session, reference, reference, [], watch);
     }
     case 'trust':
       await vscode.commands.executeCommand('workbench.trust.manage');
@@ -87,13 +86,13 @@ async function use(
   session: Session,
   entry: ModelEntry,
   roles: readonly ServedRole[],
-  remember: Remember,
+  watch: SettingsWatch,
 ): Promise<void> {
   if (vscode.workspace.isTrusted) {
-    await load(session, entry, roles, remember);
+    await load(session, entry, roles, watch);
   } else {
     // Here the daemon exchanges nothing while it runs; what the user sets for the machine counts all the same.
-    await setModel(entry.embedded ? undefined : entry.path);
+    await watch.startWithModel(entry, roles);
   }
 }
 
@@ -101,7 +100,7 @@ async function load(
   session: Session,
   entry: ModelEntry,
   roles: readonly ServedRole[],
-  remember: Remember,
+  watch: SettingsWatch,
 ): Promise<void> {
   try {
     const params = { path: entry.path, roles: [...roles] };
@@ -111,12 +110,12 @@ async function load(
       const again = 'Select Another';
       const answer = await vscode.window.showErrorMessage(`${entry.name} cannot be used. ${text(error)}`, again);
       if (answer === again) {
-        await selectModel(session, remember);
+        await selectModel(session, watch);
       }
     }
     return;
   }
-  await remember(entry, roles);
+  await watch.rememberModel(entry, roles);
 }
 
 async function downloadAndUse(
@@ -124,11 +123,11 @@ async function downloadAndUse(
   reference: string,
   name: string,
   roles: readonly ServedRole[],
-  remember: Remember,
+  watch: SettingsWatch,
 ): Promise<void> {
   const downloaded = await download(session, reference, name, roles);
   if (downloaded !== undefined) {
-    await use(session, downloaded.model, downloaded.roles, remember);
+    await use(session, downloaded.model, downloaded.roles, watch);
   }
 }
 
@@ -139,22 +138,23 @@ async function isWantedAllTheSame(suggestion: Suggestion): Promise<boolean> {
   return (await vscode.window.showInformationMessage(title, { modal: true, detail }, DOWNLOAD)) === DOWNLOAD;
 }
 
-async function remove(session: Session, entry: ModelEntry, remember: Remember): Promise<void> {
+async function remove(session: Session, entry: ModelEntry, listed: ModelsResult, watch: SettingsWatch): Promise<void> {
   const title = `Delete ${entry.name}?`;
   const detail = `${bytes(entry.sizeBytes)} in ${entry.path}. It can be downloaded again.`;
+  let left = listed;
   if ((await vscode.window.showWarningMessage(title, { modal: true, detail }, DELETE_IT)) === DELETE_IT) {
     try {
-      await session.request('botframework/models/remove', { path: entry.path });
+      left = await session.request('botframework/models/remove', { path: entry.path });
     } catch (error) {
       void vscode.window.showErrorMessage(`${entry.name} was not deleted. ${text(error)}`);
       return;
     }
   }
-  await selectModel(session, remember);
+  await choose(session, left, watch);
 }
 
-/** For a file outside the models folder, and when no daemon can list any: the setting restarts the daemon. */
-async function chooseFile(): Promise<void> {
+/** For a file outside the models folder, and when no daemon can list any. */
+async function chooseFile(watch: SettingsWatch): Promise<void> {
   const files = await vscode.window.showOpenDialog({
     title: 'Choose a model file',
     openLabel: 'Use This Model',
@@ -163,13 +163,8 @@ async function chooseFile(): Promise<void> {
   });
   const file = files?.[0];
   if (file !== undefined) {
-    await setModel(file.fsPath);
+    await watch.startWithModel({ path: file.fsPath, embedded: false }, []);
   }
-}
-
-/** The change restarts the daemon. */
-async function setModel(path: string | undefined): Promise<void> {
-  await vscode.workspace.getConfiguration('botframework').update('model', path, vscode.ConfigurationTarget.Global);
 }
 
 async function openFolder(folder: string): Promise<void> {

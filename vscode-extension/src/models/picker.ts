@@ -68,6 +68,7 @@ export async function pickModel(session: Session, listed: ModelsResult): Promise
   } finally {
     clearTimeout(late);
     closed.cancel();
+    closed.dispose();
     quickPick.dispose();
   }
 }

@@ -2,7 +2,7 @@
 import type { HardwareSummary, Recommendation } from '../protocol.ts';
 import { bytes } from '../status/tooltip.ts';
 import { parameters, withoutIcons, type ModelLine } from './entries.ts';
-import { isServed, ROLE_WORDS, type ServedRole } from './roles.ts';
+import { forRoles, isServed, type ServedRole } from './roles.ts';
 
 /** One model, for all that it is recommended for. */
 export interface Suggestion {
@@ -50,12 +50,7 @@ export function suggestions(recommendations: readonly Recommendation[]): Suggest
 export function suggestionLine({ recommendation, roles }: Suggestion): ModelLine {
   const { estimatedBytes, licence, placement, quantization } = recommendation;
   const facts = [quantization, `${parameters(recommendation.parameters)} parameters`, `about ${bytes(estimatedBytes)}`];
-  const remarks = [
-    `for ${roles.map((role) => ROLE_WORDS[role]).join(', ')}`,
-    PLACES[placement],
-    licence,
-    ...recommendation.reasons.slice(0, 1),
-  ];
+  const remarks = [forRoles(roles), PLACES[placement], licence, ...recommendation.reasons.slice(0, 1)];
   return {
     label: `$(cloud-download) ${withoutIcons(recommendation.name)}`,
     description: withoutIcons(facts.join(' · ')),
@@ -68,7 +63,7 @@ export function explanation({ recommendation, roles }: Suggestion): string {
   const { size, precision, kv, performance, density } = recommendation.scores;
   const score = (value: number | null): string => (value === null ? 'unknown' : String(Math.round(value)));
   return [
-    `For ${roles.map((role) => ROLE_WORDS[role]).join(', ')}, from ${recommendation.repository}.`,
+    `From ${recommendation.repository}, ${forRoles(roles)}.`,
     '',
     ...recommendation.reasons,
     '',

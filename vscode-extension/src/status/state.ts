@@ -116,7 +116,7 @@ function withDownloads(status: Status, downloads: readonly Download[]): Status {
 }
 
 /** Of all of them together; undefined while the size of one is not known. */
-export function downloadedPercent(downloads: readonly Download[]): number | undefined {
+function downloadedPercent(downloads: readonly Download[]): number | undefined {
   let done = 0;
   let total = 0;
   for (const { doneBytes, totalBytes } of downloads) {

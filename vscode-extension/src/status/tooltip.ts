@@ -9,8 +9,19 @@ const ROLES: Readonly<Record<RoleModel['role'], string>> = {
   embed: 'Embedding',
   rerank: 'Reranking',
 };
-const GIB = 1 << 30;
-const MIB = 1 << 20;
+
+interface Unit {
+  readonly name: string;
+  readonly bytes: number;
+  readonly digits: number;
+}
+
+/** The largest first; the last is for everything that is less. */
+const UNITS: readonly [Unit, Unit, Unit] = [
+  { name: 'GiB', bytes: 1 << 30, digits: 1 },
+  { name: 'MiB', bytes: 1 << 20, digits: 0 },
+  { name: 'KiB', bytes: 1 << 10, digits: 0 },
+];
 
 /** @param words - the state in words */
 export function tooltip(words: string, snapshot: Snapshot | undefined): string {
@@ -99,9 +110,7 @@ function share(used: number, total: number): string {
 
 /** As in `1.2 of 4.7 GiB`. */
 function of(part: number, whole: number): string {
-  return whole >= GIB
-    ? `${(part / GIB).toFixed(1)} of ${bytes(whole)}`
-    : `${Math.round(part / MIB)} of ${bytes(whole)}`;
+  return `${figure(part, unit(whole))} of ${bytes(whole)}`;
 }
 
 /** A bar of blocks; never full before it is, never empty once something is there. */
@@ -112,7 +121,15 @@ export function bar(used: number, total: number): string {
 }
 
 export function bytes(value: number): string {
-  return value >= GIB ? `${(value / GIB).toFixed(1)} GiB` : `${Math.round(value / MIB)} MiB`;
+  return `${figure(value, unit(value))} ${unit(value).name}`;
+}
+
+function unit(value: number): Unit {
+  return UNITS.find(({ bytes }) => value >= bytes) ?? UNITS[2];
+}
+
+function figure(value: number, unit: Unit): string {
+  return (value / unit.bytes).toFixed(unit.digits);
 }
 
 export function count(value: number): string {

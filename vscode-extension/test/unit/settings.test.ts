@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import {
   behaviour,
   check,
+  differing,
   enablement,
   isCompletionEnabled,
   isEnabledFor,
@@ -39,6 +40,17 @@ function settings(values: Record<string, Inspected>): Setting[] {
 test('nothing set, nothing sent: the user’s botframework.toml is weaker than the editor', () => {
   assert.deepEqual(startOptions(settings({}), true), { workspaceTrusted: true });
   assert.deepEqual(behaviour(settings({}), true), {});
+});
+
+test('a model that is chosen for everything leaves none set apart, and what is so already is not written again', () => {
+  const wanted = { model: '/m.gguf', 'models.fim': undefined, 'models.chat': undefined };
+  const apart = settings({ 'models.fim': { globalValue: '/f.gguf' }, 'models.chat': { globalValue: '/c.gguf' } });
+  const chosen = settings({ model: { globalValue: '/m.gguf' } });
+  const ofAWorkspace = settings({ model: { workspaceValue: '/m.gguf' } });
+
+  assert.deepEqual(differing(apart, wanted), Object.entries(wanted));
+  assert.deepEqual(differing(chosen, wanted), []);
+  assert.deepEqual(differing(ofAWorkspace, wanted), [['model', '/m.gguf']]);
 });
 
 test('what belongs to the machine goes with initialize, behaviour does not', () => {

@@ -64,9 +64,9 @@ test('a name cannot draw icons', () => {
 });
 
 test('a recommended one has its mark, and one of another program is said to be that', () => {
-  const line = modelLine({ ...ENTRY, source: 'ollama' }, true);
+  const line = modelLine({ ...ENTRY, source: 'ollama' }, true, ['chat']);
 
-  assert.ok(line.description.endsWith('$(star-full) recommended'));
+  assert.ok(line.description.endsWith('for chat and edits · $(star-full) recommended'));
   assert.equal(line.detail, 'fits this machine · from Ollama · /models/q.gguf');
 });
 

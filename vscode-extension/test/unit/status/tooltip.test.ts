@@ -74,7 +74,11 @@ test('models of several roles, downloads, the battery and a decision are told', 
       models: [model, { ...model, role: 'chat', name: 'large', path: '/l', state: 'sleeping' }],
       kvBytes: 96 * 2 ** 20,
       battery: { percent: 41, plugged: false },
-      downloads: [download, { ...download, totalBytes: null, bytesPerSecond: null }],
+      downloads: [
+        download,
+        { ...download, totalBytes: null, bytesPerSecond: null },
+        { ...download, doneBytes: 2 ** 20, totalBytes: 2 ** 21, bytesPerSecond: 40 * 2 ** 10 },
+      ],
       notice: 'The context was made smaller.',
     }),
   );
@@ -86,6 +90,7 @@ test('models of several roles, downloads, the battery and a decision are told', 
     '| Battery | 41 % |',
     '| Download | `████████░░░░░░░░` 0.5 of 1.0 GiB, 20 MiB/s, big |',
     '| Download | 512 MiB, big |',
+    '| Download | `████████░░░░░░░░` 1 of 2 MiB, 40 KiB/s, big |',
     'The context was made smaller\\.',
   ]) {
     assert.ok(text.includes(line), `${line} in ${text}`);
@@ -145,7 +150,9 @@ test('a bar shows something as soon as there is something, and is full only when
 });
 
 test('sizes are in the unit that people read', () => {
-  assert.deepEqual([bytes(45 * 2 ** 20), bytes(1.5 * 2 ** 30)], ['45 MiB', '1.5 GiB']);
+  const sizes = [0, 40 * 2 ** 10, 2 ** 20, 45 * 2 ** 20, 1.5 * 2 ** 30];
+
+  assert.deepEqual(sizes.map(bytes), ['0 KiB', '40 KiB', '1 MiB', '45 MiB', '1.5 GiB']);
 });
 
 test('a message cannot bring links, commands, images or table cells along', () => {
