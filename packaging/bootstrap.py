@@ -120,15 +120,15 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def venv_python() -> Path:
-    """Where the environment's interpreter is."""
-    return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+def venv_python(venv: Path) -> Path:
+    """Where an environment's interpreter is."""
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def is_current() -> bool:
     """Whether the environment was made from what is checked out now."""
     try:
-        return STAMP.read_text(encoding="utf-8").strip() == fingerprint() and venv_python().exists()
+        return STAMP.read_text(encoding="utf-8").strip() == fingerprint() and venv_python(VENV).exists()
     except OSError:
         return False
 
@@ -241,9 +241,9 @@ def find_uv() -> Path:
 # --- the environment --------------------------------------------------------------------------------------------------
 
 
-def check_toolchain() -> None:
+def check_toolchain(venv: Path) -> None:
     """Name the Debian packages that are missing, before minutes of downloads end in a compiler's error."""
-    if any(VENV.glob("*/**/site-packages/llama_cpp_python-*.dist-info")) or os.name == "nt":
+    if any(venv.glob("*/**/site-packages/llama_cpp_python-*.dist-info")) or os.name == "nt":
         return
     missing = [
         (what, package)
@@ -258,10 +258,10 @@ def check_toolchain() -> None:
         )
 
 
-def uv_environment() -> dict[str, str]:
-    """Our environment without what would send uv elsewhere, with what makes the compile quick."""
+def uv_environment(venv: Path) -> dict[str, str]:
+    """Our environment without what would send uv elsewhere than to ``venv``, with what makes the compile quick."""
     environment = {key: value for key, value in os.environ.items() if key not in {"VIRTUAL_ENV", "PYTHONPATH"}}
-    environment["UV_PROJECT_ENVIRONMENT"] = str(VENV)
+    environment["UV_PROJECT_ENVIRONMENT"] = str(venv)
     environment["UV_PYTHON_DOWNLOADS"] = "never"
     environment["UV_NO_PROGRESS"] = "1"
     # The daemon's start is measured in milliseconds; also where PYTHONDONTWRITEBYTECODE is set it shall not compile.
@@ -329,14 +329,14 @@ class Pulse:
                 self._stream.flush()
 
 
-def sync(uv: Path) -> None:
-    """``uv sync --locked``, with signs of life."""
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    command = [str(uv), "sync", "--locked", "--color", "never", "--python", sys.executable]
+def sync(uv: Path, venv: Path, log_file: Path, *options: str, compile_note: str = COMPILE_NOTE) -> None:
+    """``uv sync --locked`` into ``venv``, with signs of life; what uv says goes to ``log_file``."""
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    command = [str(uv), "sync", "--locked", "--color", "never", "--python", sys.executable, *options]
     child = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=uv_environment(),
+        env=uv_environment(venv),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -347,13 +347,13 @@ def sync(uv: Path) -> None:
     assert child.stdout is not None
     heard: list[str] = []
     try:
-        with Pulse(sys.stderr) as pulse, LOG.open("w", encoding="utf-8") as log:
+        with Pulse(sys.stderr) as pulse, log_file.open("w", encoding="utf-8") as log:
             for raw in child.stdout:
                 line = raw.strip()
                 heard.append(raw.rstrip())
                 log.write(raw)
                 if line.startswith("Building llama-cpp-python"):
-                    pulse.line(COMPILE_NOTE)
+                    pulse.line(compile_note)
                     pulse.doing("compiling llama.cpp")
                 elif line.startswith("Built llama-cpp-python"):
                     pulse.line(f"llama.cpp is compiled ({pulse.elapsed()})")
@@ -369,7 +369,7 @@ def sync(uv: Path) -> None:
                 child.wait(timeout=5)
     if code != 0:
         print("\n".join(heard[-LOG_TAIL_LINES:]), file=sys.stderr)
-        fail(f"uv sync ended with {code}; all that it said is in {LOG}")
+        fail(f"uv sync ended with {code}; all that it said is in {log_file}")
 
 
 def main() -> int:
@@ -378,13 +378,13 @@ def main() -> int:
         fail(f"Python {'.'.join(map(str, OLDEST_PYTHON))} or newer is needed, this is {platform.python_version()}")
     if is_current():
         return 0
-    check_toolchain()
+    check_toolchain(VENV)
     STAMP.unlink(missing_ok=True)
     say(f"making {VENV} (once; later runs find it ready)")
-    sync(find_uv())
-    subprocess.run([venv_python(), "-m", "compileall", "-q", str(ROOT / "daemon")], check=False)
+    sync(find_uv(), VENV, LOG)
+    subprocess.run([venv_python(VENV), "-m", "compileall", "-q", str(ROOT / "daemon")], check=False)
     STAMP.write_text(fingerprint() + "\n", encoding="utf-8")
-    say(f"ready: {venv_python()}")
+    say(f"ready: {venv_python(VENV)}")
     return 0
 
 

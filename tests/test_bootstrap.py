@@ -84,14 +84,14 @@ def test_missing_compilers_are_named(
     monkeypatch.delenv("CXX", raising=False)
 
     with pytest.raises(SystemExit):
-        bootstrap.check_toolchain()
+        bootstrap.check_toolchain(bootstrap.VENV)
 
     assert "apt-get install gcc g++ cmake make" in capsys.readouterr().err
 
 
 def test_the_environment_is_made_again_when_the_lock_changes(bootstrap: ModuleType, tmp_path: Path) -> None:
     """The stamp of another lock file is no stamp."""
-    python = bootstrap.venv_python()
+    python = bootstrap.venv_python(bootstrap.VENV)
     python.parent.mkdir(parents=True)
     python.touch()
     bootstrap.STAMP.write_text(bootstrap.fingerprint())
@@ -106,8 +106,8 @@ def test_a_current_environment_costs_nothing(bootstrap: ModuleType, tmp_path: Pa
     """Every make target runs the script first, so it has half a second, with the bare standard library."""
     (tmp_path / "packaging").mkdir()
     shutil.copy(SCRIPT, tmp_path / "packaging")
-    bootstrap.venv_python().parent.mkdir(parents=True)
-    bootstrap.venv_python().touch()
+    bootstrap.venv_python(bootstrap.VENV).parent.mkdir(parents=True)
+    bootstrap.venv_python(bootstrap.VENV).touch()
     (tmp_path / ".venv" / "botframework-stamp").write_text(bootstrap.fingerprint())
     started = time.monotonic()
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from botframework.errors import TemplateError
+from botframework.process import own_command
 from botframework.worker.renderer import MAX_TEMPLATE_BYTES, TemplateRenderer
 
 if TYPE_CHECKING:
@@ -287,7 +288,8 @@ def test_secrets_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         renderer.close()
 
-    assert set(environment) <= {"PYTHONPATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT"}
+    python = {"PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE"}
+    assert set(environment) <= {*python, "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SYSTEMROOT"}
 
 
 def test_a_module_in_the_current_folder_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +333,7 @@ def test_the_process_dies_with_its_parent_even_in_a_loop() -> None:
 
 def test_the_process_ends_with_its_stdin() -> None:
     """Elsewhere, and for a worker that ends in order, the end of stdin is enough."""
-    command = [sys.executable, "-m", "botframework.worker.template", str(os.getpid())]
+    command = own_command("worker", "template", str(os.getpid()))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         child.stdin.close()

@@ -1,6 +1,6 @@
 """A blocking LSP client, as small as can be: the editor of the demo and of the command line.
 
-It shares no code with the daemon, so what it shows is what any client gets.
+It shares no code of the protocol with the daemon, so what it shows is what any client gets.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import threading
 import time
 from collections import deque
 from typing import IO, TYPE_CHECKING, Any
+
+from botframework.process import own_command, without_echo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,9 +69,7 @@ class ModelUnusable(DemoError):
 
 def daemon_command(*arguments: str) -> list[str]:
     """What starts the daemon of this very package."""
-    # -P: the folder that the user stands in may be anyone's, and must not lend us its modules.
-    program = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-P", "-m", "botframework"]
-    return [*program, "--stdio", f"--clientProcessId={os.getpid()}", *arguments]
+    return [*own_command("--stdio", f"--clientProcessId={os.getpid()}", *arguments)]
 
 
 class Editor:
@@ -250,7 +250,7 @@ class Editor:
             taken = True
             self._inbox.put(INTERRUPT)
 
-        before = signal.signal(signal.SIGINT, handle)
+        before = signal.signal(signal.SIGINT, without_echo(handle))
         try:
             yield
         finally:

@@ -16,11 +16,13 @@ from botframework.process.ending import (
     exit_now,
     last_resort_exit,
     on_signals,
+    without_echo,
 )
-from botframework.process.environment import worker_environment
-from botframework.process.identity import is_alive, mapped_bytes, rss_bytes, start_time
+from botframework.process.environment import probe_environment, worker_environment
+from botframework.process.identity import children_of, is_alive, mapped_bytes, rss_bytes, start_time
 from botframework.process.lock import FileLock
 from botframework.process.parent import ParentWatch
+from botframework.process.program import own_command
 from botframework.process.streams import take_stdin, take_stdout
 
 __all__ = [
@@ -31,14 +33,18 @@ __all__ = [
     "LAST_RESORT_S",
     "FileLock",
     "ParentWatch",
+    "children_of",
     "exit_now",
     "is_alive",
     "last_resort_exit",
     "mapped_bytes",
     "on_signals",
+    "own_command",
+    "probe_environment",
     "rss_bytes",
     "start_time",
     "take_stdin",
     "take_stdout",
+    "without_echo",
     "worker_environment",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"))
 TEMPORARY = ".new"
 """The ending of files that have not taken their name yet."""
+_UNNAMED = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY))
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -52,6 +54,23 @@ def replace_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
     if durable:
         flush_folder(path.parent)
+
+
+def sweep_unnamed(folder: Path, before: float) -> None:
+    """Remove what `replace_whole` left in a folder because its process was killed: files that never took their name.
+
+    Never raises for what it finds: whatever cannot be removed stays.
+
+    Parameters
+    ----------
+    before
+        Those that were touched later, in seconds since the epoch, may be somebody's who is still writing.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+                if _UNNAMED.fullmatch(path.name) and path.lstat().st_mtime <= before:
+                    path.unlink()
 
 
 def flush_file(path: Path) -> None:

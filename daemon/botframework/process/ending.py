@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Never
+
+from botframework.process import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +27,8 @@ LAST_RESORT_S = 3.0
 """Later than our own orderly end (1.8 s) and than the client's patience (2 s): who still waits then waits in vain."""
 STUCK_INTERPRETER_S = 0.25
 """How much later the watchdog without Python strikes when the one written in Python could not."""
+ECHO_S = 0.1
+"""The bootloader passes a signal on in less; nobody presses a key twice in this time."""
 
 
 def exit_now(code: int) -> Never:
@@ -81,4 +86,22 @@ def on_signals(callback: Callable[[int], None]) -> None:
         number = getattr(signal, name, None)
         # Ignored from the start means nohup: not ours to undo. SIGINT may be ignored in a background job of a shell.
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handle)
+            signal.signal(number, without_echo(handle))
+
+
+def without_echo(handle: Callable[[int, FrameType | None], object]) -> Callable[[int, FrameType | None], None]:
+    """A handler that is called once for a signal that comes twice within `ECHO_S`.
+
+    A terminal sends its Ctrl-C to all processes of the job. In a program of one file the bootloader is one of them,
+    and passes on to us what it gets: two signals for one key, where the second one means more than the first.
+    """
+    heard: dict[int, float] = {}
+
+    def once(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        before = heard.get(number)
+        heard[number] = now
+        if before is None or now - before > ECHO_S or program.bootloader() is None:
+            handle(number, frame)
+
+    return once

@@ -1,9 +1,11 @@
-"""What a worker may know of the daemon's environment."""
+"""What a process that we start may know of our environment."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
+
+from botframework.process import program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,9 +40,17 @@ _SECRET_WORDS = ("TOKEN", "SECRET", "PASSW", "KEY", "CREDENTIAL", "AUTH")
 def worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The part of an environment that a worker needs, and nothing that could be a secret.
 
-    PyInstaller's own variables (``_MEIPASS2``, ``_PYI_*``) stay out too: with them a frozen worker would take itself
-    for a part of this process.
+    A worker outlives us if another daemon uses it: a frozen one is independent (`program.independent_environment`).
     """
+    return program.independent_environment(_kept(environ))
+
+
+def probe_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The same for a process that answers us one question and ends with us: a frozen one is our subprocess."""
+    return _kept(environ) | program.subprocess_environment(environ)
+
+
+def _kept(environ: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in environ.items() if _is_wanted(name)}
     # llama.cpp would answer a failed assertion by starting a debugger on itself.
     kept["GGML_NO_BACKTRACE"] = "1"

@@ -39,7 +39,7 @@ class FileLock:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(self.path, flags, 0o600)
         try:
-            if _lock(descriptor) and self._is_current(descriptor):
+            if try_lock(descriptor) and self._is_current(descriptor):
                 self._descriptor = descriptor
         finally:
             if not self.is_held:
@@ -88,7 +88,8 @@ class FileLock:
 if sys.platform == "win32":  # never run
     import msvcrt
 
-    def _lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file if nobody else has."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -102,7 +103,8 @@ if sys.platform == "win32":  # never run
 else:
     import fcntl
 
-    def _lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file or folder if nobody else has."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,6 +6,8 @@ Two nets of four are here; standard input's end belongs to whoever reads it, the
   the system can (pidfd, kqueue, a process handle) and looks every `POLL_S` in any case.
 * Linux: ``PR_SET_PDEATHSIG`` with a signal that we catch. It fires when the *thread* that started us ends, which
   happens in editors that start processes from a pool of threads, so it is only a reason to look.
+
+In a program of one file (`process.program`) the bootloader stands between us and who started us: both are watched.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from botframework.process import program
 from botframework.process.ending import EXIT_PARENT_GONE, exit_now
-from botframework.process.identity import is_alive, start_time
+from botframework.process.identity import is_alive, parent_of, start_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,11 +53,27 @@ class ParentWatch:
 
     def start(self) -> None:
         """Watch the process that started us. From the main thread, for the sake of the signal."""
+        bootloader = program.bootloader()
+        editor = parent_of(bootloader) if bootloader == PARENT_AT_START else None
         self._arm_signal()
         if self._orphaned():
             self._on_gone("the parent process ended during our start")
         elif PARENT_AT_START > 1:
             self.add(PARENT_AT_START)
+        self._add_bootloader(bootloader)
+        if editor is not None and editor > 1 and not self.add(editor):
+            self._on_gone("the editor ended during our start")
+
+    def start_with_bootloader(self) -> None:
+        """Watch nothing but the bootloader of a program of one file; in other programs there is nothing to watch.
+
+        For a process that may outlive who started it, as a worker does: without its bootloader nobody would remove its
+        folder, and who sends a signal to the one means both. From the main thread.
+        """
+        bootloader = program.bootloader()
+        if bootloader == PARENT_AT_START:
+            self._arm_signal()
+        self._add_bootloader(bootloader)
 
     def add(self, pid: int) -> bool:
         """Watch another process too, the one that the client says it is.
@@ -72,6 +91,10 @@ class ParentWatch:
         self._watched.add(pid)
         threading.Thread(target=self._watch, args=(pid, started), name=f"watch-{pid}", daemon=True).start()
         return True
+
+    def _add_bootloader(self, bootloader: int | None) -> None:
+        if bootloader is not None and not self.add(bootloader):
+            self._on_gone("the bootloader ended during our start")
 
     def stop(self) -> None:
         """Let the threads end within a second."""

@@ -325,6 +325,10 @@ class Measured(Message, frozen=True, tag="measured"):
     """Where the weights of each block would go, and behind them those of the output."""
     devices: tuple[Device, ...] = ()
     """All that llama.cpp sees, used or not."""
+    engine: str = ""
+    """Which llama.cpp this is; told where no load was asked about, as ``features`` is."""
+    features: str = ""
+    """What it was built with and uses on this machine, in llama.cpp's own words."""
 
 
 class LoadFailed(Message, frozen=True, tag="load_failed"):

@@ -102,7 +102,7 @@ def measure(load: wire.LoadModel | None) -> wire.Measured:
     llama.initialise(lambda _, line: reading.line(line), _say)
     devices = llama.devices()
     if load is None:
-        return wire.Measured(devices=devices)
+        return wire.Measured(devices=devices, engine=llama.describe(), features=llama.features())
     model = llama.Model(
         load.path, n_gpu_layers=load.n_gpu_layers, use_mmap=False, progress=lambda _: True, weights=False
     )

@@ -7,7 +7,6 @@ import json
 import os
 import struct
 import subprocess
-import sys
 import threading
 import weakref
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import botframework
 from botframework.errors import TemplateError
+from botframework.process import program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,18 +74,14 @@ class TemplateRenderer:
             raise TemplateError(self._broken.message, **self._broken.data)
         if len(self._template.encode("utf-8", "replace")) > MAX_TEMPLATE_BYTES:
             raise _error("size")
-        command = [sys.executable, "-P", "-s", "-B", "-m", "botframework.worker.template", str(os.getpid())]
-        package_root = str(Path(botframework.__file__).resolve().parent.parent)
-        environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
         try:
             child = subprocess.Popen(
-                command,
+                program.own_command("worker", "template", str(os.getpid())),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 creationflags=_NO_WINDOW,
-                cwd=package_root,
-                env={**environment, "PYTHONPATH": package_root},
+                env=_environment(),
             )
         except OSError as error:
             raise TemplateError(
@@ -149,6 +145,14 @@ class TemplateRenderer:
         if answer["reason"] in FINAL_REASONS:
             self.close()
         raise _error(answer["reason"], answer.get("message", ""), answer.get("line"))
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+    # For an interpreter; a frozen program takes no notice.
+    package_root = str(Path(botframework.__file__).resolve().parent.parent)
+    python = {"PYTHONPATH": package_root, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **python, **program.subprocess_environment(os.environ)}
 
 
 def _talk(child: subprocess.Popen[bytes], job: dict[str, Any] | None, answers: list[dict[str, Any]]) -> None:

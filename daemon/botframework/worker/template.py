@@ -1,4 +1,4 @@
-"""The small process that renders chat templates: ``python -m botframework.worker.template PARENT_PID``.
+"""The small process that renders chat templates: ``botframework worker template PARENT_PID``.
 
 A chat template comes with a model file, so it is a stranger's program. Jinja's sandbox keeps it from escaping, not from
 looping for ever or filling the memory; a process of its own can be killed for either. `worker.renderer` starts it,
@@ -29,6 +29,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, LoopControlExtension
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jinja2.nodes import Node
     from jinja2.parser import Parser
 
@@ -257,14 +259,10 @@ def _limit_resources() -> None:
             resource.setrlimit(name, (limit, limit))
 
 
-def main() -> None:
-    """Be the process."""
-    _die_with_parent(int(sys.argv[1]))
+def main(arguments: Sequence[str]) -> None:
+    """Be the process; the argument is the process id of the worker that starts it."""
+    _die_with_parent(int(arguments[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's ^C is the parent's business
     _Template("{{ strftime_now('%Y') }}").render({}, limit=100)  # whatever is imported on first use is imported now
     _limit_resources()
     serve(sys.stdin.buffer, sys.stdout.buffer)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,7 @@ A `Context` is used by one thread at a time; a `Vocab` may be used by any thread
 
 from __future__ import annotations
 
-from botframework.worker.llama.backend import build, devices, initialise
+from botframework.worker.llama.backend import build, describe, devices, features, initialise
 from botframework.worker.llama.context import Context, DecodeStatus
 from botframework.worker.llama.model import Model
 from botframework.worker.llama.samplers import SamplerChain
@@ -23,6 +23,8 @@ __all__ = [
     "SamplerChain",
     "Vocab",
     "build",
+    "describe",
     "devices",
+    "features",
     "initialise",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import llama_cpp.llama_cpp as lib
 
-from botframework.errors import ModelCorrupt, ModelDoesNotFit
+from botframework.errors import ModelCorrupt, ModelDoesNotFit, WorkerStartFailed
 from botframework.wire.messages import Device
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def initialise(on_log: Callable[[int, str], None], on_assert: Callable[[str], No
         Gets a level of `logging` and one line. Called by llama.cpp's threads.
     on_assert
         Gets the text of a failed assertion, in the moment before the process ends.
+
+    Raises
+    ------
+    WorkerStartFailed
+        llama.cpp has nothing that computes on this processor.
     """
     os.environ["GGML_NO_BACKTRACE"] = "1"  # It would start a debugger, which prints our memory into the log.
     last_level = [10]
@@ -58,7 +64,34 @@ def initialise(on_log: Callable[[int, str], None], on_assert: Callable[[str], No
     set_abort = lib._lib.ggml_set_abort_callback  # noqa: SLF001 - llama_cpp binds no name to it
     set_abort.argtypes, set_abort.restype = [ctypes.c_void_p], ctypes.c_void_p
     set_abort(ctypes.cast(asserted, ctypes.c_void_p))
+    load_backends(Path(lib._lib._name).parent)  # noqa: SLF001 - where ctypes found libllama
     lib.llama_backend_init()
+
+
+def load_backends(folder: Path) -> None:
+    """Load what computes, where it is not built in: of each kind of library in a folder the best that runs here.
+
+    A portable llama.cpp has one library for each generation of processors (``GGML_BACKEND_DL``). It is told where they
+    are, because by itself it would also look into the working folder.
+
+    Raises
+    ------
+    WorkerStartFailed
+        None of them suits this processor, or they are not there.
+    """
+    ggml = lib._lib  # noqa: SLF001 - llama_cpp binds no names to ggml's backends
+    ggml.ggml_backend_reg_count.restype = ctypes.c_size_t
+    if ggml.ggml_backend_reg_count():
+        return
+    ggml.ggml_backend_load_all_from_path.argtypes, ggml.ggml_backend_load_all_from_path.restype = (
+        [ctypes.c_char_p],
+        None,
+    )
+    ggml.ggml_backend_load_all_from_path(os.fsencode(folder))
+    if not any(device.kind == "cpu" for device in devices()):
+        raise WorkerStartFailed(
+            f"llama.cpp has no library for this processor in {folder}; install botframework again", folder=str(folder)
+        )
 
 
 def build() -> str:
@@ -68,6 +101,17 @@ def build() -> str:
     commit = lib._lib.ggml_commit  # noqa: SLF001 - llama_cpp binds no name to it
     commit.restype = ctypes.c_char_p
     return f"llama-cpp-python {__version__} (ggml {commit().decode()})"
+
+
+def describe() -> str:
+    """Name llama.cpp's version and the commit that it was compiled from, for people."""
+    version, key = lib.llama_version().decode("utf-8", "replace"), build()
+    return f"llama.cpp {version}, {key}"
+
+
+def features() -> str:
+    """What each backend was built with and uses on this machine, as llama.cpp prints it."""
+    return str(lib.llama_print_system_info().decode("utf-8", "replace")).strip()
 
 
 def devices() -> tuple[Device, ...]:
