@@ -12,6 +12,7 @@ import pytest
 from botframework.manager.load import EMBEDDED_MODEL
 from support.house import gone
 from support.lsp_client import LspError
+from support.model_files import of_architecture
 from support.processes import family
 from support.real_daemon import GREEDY, HELLO, daemon, ready_daemon, start_chat, state, status, streaming
 
@@ -55,16 +56,18 @@ async def test_a_bad_file_leaves_the_model_serving(home: Path, models: Models) -
     """Whoever refuses it, the header check or llama.cpp: the reason is told, and the old model answers."""
     short = home / "short.gguf"
     short.write_bytes(models.tiny.read_bytes()[:-100])
+    foreign = of_architecture(home / "foreign.gguf", "newformer-9")
     lying = home / "lying.gguf"
     lying.write_bytes(models.tiny.read_bytes().replace(b"blk.0.attn_norm.weight", b"blk.0.attn_nirm.weight"))
     async with ready_daemon(home, models.alphabet) as client:
         pid = (await status(client))["workerPid"]
         running = await start_chat(client, "running")
-        for path in (short, lying, home / "missing.gguf"):
+        for path in (short, lying, foreign, home / "missing.gguf"):
             with pytest.raises(LspError) as error:
                 await client.request("botframework/models/load", {"path": str(path)})
             assert error.value.data["kind"] in {"ModelRefused", "ModelCorrupt", "ModelNotFound"}
             assert str(path) in error.value.message
+            assert ("the architecture 'newformer-9'" in error.value.message) == (path is foreign)
 
         assert (await client.result(running))["finishReason"] == "stop"
         assert (await status(client))["workerPid"] == pid
@@ -171,13 +174,16 @@ async def test_two_windows(home: Path, models: Models) -> None:
 
 
 async def test_a_daemon_that_loads_nothing_before_it_is_asked(home: Path, models: Models) -> None:
-    """Ghost text is empty and wakes the model; a chat waits for it; the heartbeat says that it sleeps, by its name."""
+    """A chat waits for the model; the heartbeat says that it sleeps, by its name; who only inspects wakes nobody."""
     async with daemon(home, models.alphabet, "--set", "worker.preload=false") as client:
         await client.initialize()
         await state(client, "sleeping")
         before = await status(client)
         assert (before["workerPid"], before["modelPath"]) == (0, str(models.alphabet))
         assert [each["state"] for each in before["models"]] == ["sleeping", "sleeping"]
+        await client.open(URI, "x = 1\n")
+        inspected = await client.request("botframework/inspect", {"textDocument": {"uri": URI}})
+        assert (inspected["found"], (await status(client))["state"]) == (False, "sleeping")
 
         assert "".join(sorted(await chat(client))).strip().startswith("abcdef")
         assert (await status(client))["state"] == "ready"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.hub_server import HubServer
 from support.lsp_client import LspError
-from support.real_daemon import GREEDY, HELLO, daemon, ready_daemon, state, status
+from support.real_daemon import GREEDY, HELLO, PATIENCE_S, daemon, ready_daemon, state, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +32,8 @@ OWN = {
     "repository": REPOSITORY,
     "quantizations": ["Q8_0"],
 }
+HEARTBEAT = "$/botframework/heartbeat"
+WINDOWS = 4
 SECONDS = 10
 """For the download of a model that is to be looked at while it comes."""
 
@@ -96,27 +100,39 @@ async def test_from_the_recommendation_to_an_answer_and_away(
         assert of_the_store(home) == []
 
 
-async def test_every_window_sees_a_download(
+def has_begun(window: LspClient) -> bool:
+    """Whether the bar of a window has moved."""
+    return any(value.get("percentage") for value in window.progress["w"])
+
+
+async def test_four_windows_make_one_download(
     home: Path, hub: HubServer, models: Models, environ: dict[str, str]
 ) -> None:
-    """In the heartbeat of another window too; who asks for the same model there waits for the same download."""
-    slowly(hub, models)
-    async with (
-        ready_daemon(home, models.tiny, environ=environ) as one,
-        ready_daemon(home, models.tiny, environ=environ) as other,
-    ):
-        first = await one.post("botframework/models/pull", {"reference": REFERENCE, "workDoneToken": "w"})
-        beat = await other.notification("$/botframework/heartbeat", lambda now: now["downloads"])
-        second = await other.post("botframework/models/pull", {"reference": REFERENCE})
+    """All see it in their heartbeats; whoever asks for the same model waits for it, with a bar of their own."""
+    size = models.alphabet.stat().st_size
+    hub.rate = size / 60  # a minute, until everybody is there
+    async with contextlib.AsyncExitStack() as stack:
+        windows = [
+            await stack.enter_async_context(ready_daemon(home, models.tiny, environ=environ)) for _ in range(WINDOWS)
+        ]
+        params = {"reference": REFERENCE, "workDoneToken": "w"}
+        numbers = [await windows[0].post("botframework/models/pull", params)]
+        for window in windows:
+            beat = await window.notification(HEARTBEAT, lambda now: now["downloads"], timeout_s=PATIENCE_S)
+            (download,) = beat["downloads"]
+            assert (download["name"].endswith(FILE), download["totalBytes"]) == (True, size)
+        numbers += [await window.post("botframework/models/pull", params) for window in windows[1:]]
+        for window in windows:
+            await window.until(partial(has_begun, window), timeout_s=PATIENCE_S)
         hub.rate = None
-        paths = {(await client.result(number))["model"]["path"] for client, number in ((one, first), (other, second))}
+        pulled = [
+            await window.result(number, timeout_s=PATIENCE_S) for window, number in zip(windows, numbers, strict=True)
+        ]
 
-        (download,) = beat["downloads"]
-        assert download["name"].endswith(FILE)
-        assert download["totalBytes"] == models.alphabet.stat().st_size
-        assert len(paths) == 1
-        assert hub.sent == models.alphabet.stat().st_size
-        assert (await status(other))["downloads"] == []
+        assert [each["model"]["path"] for each in pulled] == [str(path) for path in of_the_store(home)] * WINDOWS
+        assert hub.sent == size
+        assert [window.progress["w"][-1] for window in windows] == [{"kind": "end"}] * WINDOWS
+        assert [(await status(window))["downloads"] for window in windows] == [[]] * WINDOWS
 
 
 async def test_a_download_ends_with_its_request(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from botframework import __version__
 from support.lsp_client import DAEMON, daemon_environment, running_daemon
 
 if TYPE_CHECKING:
@@ -28,12 +27,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         stdin=subprocess.DEVNULL,
     )
-
-
-def test_version() -> None:
-    """One line on standard output."""
-    result = run("--version")
-    assert (result.returncode, result.stdout) == (0, f"botframework {__version__}\n")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,9 +16,9 @@ from support.lsp_client import LspClient, LspError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     Fake = Callable[..., AbstractAsyncContextManager[LspClient]]
+    Journal = Callable[[], list[dict[str, Any]]]
 
 PROGRESS = {"window": {"workDoneProgress": True}}
 
@@ -39,10 +38,9 @@ def own_progress(client: LspClient) -> list[list[str]]:
     ]
 
 
-def seen(journal: Path, event: str) -> list[dict[str, Any]]:
+def seen(journal: Journal, event: str) -> list[dict[str, Any]]:
     """What the manager was asked, of this kind."""
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    return [found for found in map(json.loads, lines) if found["event"] == event]
+    return [found for found in journal() if found["event"] == event]
 
 
 async def test_a_model_is_loaded_with_progress(fake: Fake) -> None:
@@ -117,10 +115,9 @@ async def test_the_list(fake: Fake) -> None:
         assert await client.request("botframework/models/list") == {"models": [], "folder": "/models", "hasMore": False}
 
 
-async def test_a_model_for_one_role(fake: Fake, tmp_path: Path) -> None:
+async def test_a_model_for_one_role(fake: Fake, journal: Journal) -> None:
     """The roles reach the manager as they were asked for, and no others."""
-    journal = tmp_path / "journal"
-    async with fake(journal=str(journal)) as client:
+    async with fake() as client:
         await ready(client)
         await client.request("botframework/models/load", {"path": "/chat.gguf", "roles": ["chat"]})
         with pytest.raises(LspError, match="-32602") as error:
@@ -130,10 +127,9 @@ async def test_a_model_for_one_role(fake: Fake, tmp_path: Path) -> None:
         assert error.value.data["pointer"] == "/roles/0"
 
 
-async def test_the_recommendation(fake: Fake, tmp_path: Path) -> None:
+async def test_the_recommendation(fake: Fake, journal: Journal) -> None:
     """The machine and the models that suit it, with every field; the roles are passed on."""
-    journal = tmp_path / "journal"
-    async with fake(journal=str(journal)) as client:
+    async with fake() as client:
         await ready(client)
         advice = await client.request("botframework/models/recommend", {"roles": ["fim", "chat"]})
 
@@ -174,10 +170,9 @@ async def test_a_download_of_unknown_size(fake: Fake) -> None:
 
 
 @pytest.mark.parametrize("by_token", [True, False])
-async def test_a_download_can_be_cancelled(fake: Fake, tmp_path: Path, *, by_token: bool) -> None:
+async def test_a_download_can_be_cancelled(fake: Fake, journal: Journal, *, by_token: bool) -> None:
     """Beside its progress or as a request: the download is stopped, and the answer says that it was cancelled."""
-    journal = tmp_path / "journal"
-    async with fake(pull_ms=60_000, journal=str(journal)) as client:
+    async with fake(pull_ms=60_000) as client:
         await ready(client)
         number = await client.post("botframework/models/pull", {"reference": "hf:a/b:Q4_0", "workDoneToken": "w"})
         await client.until(lambda: len(client.progress["w"]) > 1)
@@ -192,10 +187,9 @@ async def test_a_download_can_be_cancelled(fake: Fake, tmp_path: Path, *, by_tok
         assert len(seen(journal, "pull stopped")) == 1
 
 
-async def test_a_download_ends_with_the_daemon(fake: Fake, tmp_path: Path) -> None:
+async def test_a_download_ends_with_the_daemon(fake: Fake, journal: Journal) -> None:
     """A shutdown stops it; the request is answered all the same."""
-    journal = tmp_path / "journal"
-    async with fake(pull_ms=60_000, journal=str(journal)) as client:
+    async with fake(pull_ms=60_000) as client:
         await ready(client)
         number = await client.post("botframework/models/pull", {"reference": "hf:a/b:Q4_0", "workDoneToken": "w"})
         await client.until(lambda: len(client.progress["w"]) > 1)
@@ -219,10 +213,9 @@ async def test_a_download_that_fails(fake: Fake) -> None:
         assert client.progress[7][-1] == {"kind": "end"}
 
 
-async def test_a_model_is_deleted(fake: Fake, tmp_path: Path) -> None:
+async def test_a_model_is_deleted(fake: Fake, journal: Journal) -> None:
     """The answer is what is left; one that is in use is refused."""
-    journal = tmp_path / "journal"
-    async with fake(journal=str(journal)) as client:
+    async with fake() as client:
         await ready(client)
         left = await client.request("botframework/models/remove", {"path": "/models/pulled.gguf"})
         with pytest.raises(LspError, match="is loaded"):

@@ -6,6 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from botframework.config import Settings
@@ -14,6 +15,7 @@ from botframework.manager import budget, holders, hosted
 from botframework.manager.state import WorkerState
 from botframework.process import is_alive
 from botframework.wire.flight import FlightWriter
+from botframework.wire.messages import Device, DeviceShare, Measured
 from support.chaos_worker import RSS_BYTES, spawns
 from support.gguf_factory import tiny_llama
 from support.house import ask, gone, soon
@@ -21,9 +23,12 @@ from support.memory import PLENTY, has_memory, holds_one
 from support.watched_router import WatchedRouter, watched_routers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from botframework.wire.messages import LoadModel
+
+GIB = 1 << 30
 IDLE_S = 0.2
 
 
@@ -199,6 +204,62 @@ async def test_near_the_limit_llama_cpp_is_asked(
     await watched.router.start()
 
     await watched.until_state(outcome)
+
+
+def on_a_card(runtime_dir: Path, free: Callable[[int], int]) -> Callable[[LoadModel], Awaitable[Measured]]:
+    """What llama.cpp says of a load of 6 GiB on a card of 8, of which so much is free beside so many workers."""
+
+    async def measure(_load: LoadModel) -> Measured:
+        alive = sum(is_alive(pid) for pid in spawns(runtime_dir))
+        card = Device(name="Vulkan0", description="Card", kind="gpu", total_bytes=8 * GIB, free_bytes=free(alive))
+        share = DeviceShare(device="Vulkan0", kv_bytes=6 * GIB, recurrent_bytes=0, compute_bytes=0)
+        return Measured(shares=(share,), devices=(card,))
+
+    return measure
+
+
+@pytest.mark.parametrize("taken_gib", [1, 2, 3])
+async def test_a_card_that_only_llama_cpp_sees(
+    window: Any, models: list[str], runtime_dir: Path, monkeypatch: pytest.MonkeyPatch, taken_gib: int
+) -> None:
+    """Its memory counts until the load begins: llama.cpp is asked again after each worker that had to go."""
+    first, second, third = (window(model) for model in models)
+    has_memory(monkeypatch, lambda: PLENTY)
+    await first.until_ready()
+    await second.until_ready()
+    await idle(runtime_dir, 2)
+    has_memory(monkeypatch, lambda: 1)  # So little is near the limit, and llama.cpp is asked.
+    third.router._hosting._budget._measure = on_a_card(runtime_dir, lambda alive: (8 - taken_gib * alive) * GIB)
+    await third.until_ready()
+
+    states = [watched.router.state for watched in (first, second)]
+    # 6 GiB are free beside two workers of 1 GiB, beside one of 2, and beside none of 3.
+    assert states.count(WorkerState.SLEEPING) == taken_gib - 1
+    assert states.count(WorkerState.READY) == 3 - taken_gib
+
+
+async def test_a_card_that_is_too_small_takes_nobody_s_memory(
+    window: Any, models: list[str], runtime_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would not fit if the card were empty is refused at once, also where only llama.cpp knows the card."""
+    first, second = window(models[0]), window(models[1])
+    has_memory(monkeypatch, lambda: PLENTY)
+    await first.until_ready()
+    await idle(runtime_dir)
+    has_memory(monkeypatch, lambda: 1)
+    measure = on_a_card(runtime_dir, lambda _: 0)
+
+    async def measure_more(load: LoadModel) -> Measured:
+        measured = await measure(load)
+        (share,) = measured.shares
+        return msgspec.structs.replace(measured, shares=(msgspec.structs.replace(share, kv_bytes=9 * GIB),))
+
+    second.router._hosting._budget._measure = measure_more
+    await second.router.start()
+    await second.until_state(WorkerState.ERROR)
+
+    assert isinstance(second.router.last_error, ModelDoesNotFit)
+    assert first.router.state is WorkerState.READY
 
 
 async def test_memory_that_a_load_will_take_is_not_free(window: Any, models: list[str], runtime_dir: Path) -> None:

@@ -113,6 +113,26 @@ async def test_requests_in_flight_are_answered_or_hear_of_the_exchange(
     assert await gone(old, 2.0)
 
 
+async def test_a_question_in_flight_is_answered(
+    watch: Any, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that has lost its roles does not go before it has answered who asked for the sessions."""
+    has_memory(monkeypatch, lambda: PLENTY)
+    watched = watch("--answer-when", str(tmp_path / "now"))
+    router = await watched.until_ready()
+    old = router.supervisor("fim").worker_pid
+    await router.complete(ask("tokens=1", session="a.py")).result()
+    asked = asyncio.create_task(router.sessions())
+    await soon(lambda: bool(router.supervisor("fim")._dispatch._asked))
+    await router.load_model(models[1])
+    assert watched.path == models[1]
+    assert not asked.done()
+
+    (tmp_path / "now").touch()
+    assert [each.session for each in await asked] == ["a.py"]
+    assert await gone(old, 2.0)
+
+
 @pytest.mark.usefixtures("memory")
 @pytest.mark.parametrize("how", ["missing", "empty", "relative"])
 async def test_a_file_that_cannot_be_read_changes_nothing(watch: Any, tmp_path: Path, how: str) -> None:

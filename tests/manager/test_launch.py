@@ -19,6 +19,7 @@ from botframework.manager.launch import (
     describe_exit,
     launch,
 )
+from botframework.process import program
 from support.house import soon
 
 if TYPE_CHECKING:
@@ -146,3 +147,25 @@ async def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     """Nothing is left behind by the attempt."""
     with pytest.raises(FileNotFoundError):
         await launch((str(tmp_path / "none"),), tmp_path, ())
+
+
+BOOTLOADER = """
+import subprocess
+program = subprocess.Popen(["sleep", "60"])
+print("started", flush=True)
+program.wait()
+print("tidied up", flush=True)
+"""
+
+
+async def test_a_bootloader_is_left_to_tidy_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a program of one file the process that we start is the bootloader: what is killed is its child."""
+    monkeypatch.setattr(program, "form", lambda: "file")
+    process = await launch((sys.executable, "-c", BOOTLOADER), tmp_path, ())
+    await soon(lambda: "started" in process.tail)
+
+    process.kill()
+    status = await asyncio.wait_for(process.exited, 10)
+    await soon(lambda: "tidied up" in process.tail)
+
+    assert status == 0

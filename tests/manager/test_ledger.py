@@ -141,9 +141,8 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    """And for nobody else to read; leftovers of a write that was cut short are no obstacle."""
+    """And for nobody else to read; nothing is left beside it."""
     path = tmp_path / "key.json"
-    (tmp_path / "key.json.new").write_bytes(b"half")
     memory = died(Ledger(), 1, NOW, fatal=(A,))
 
     ledger.write(path, memory)
@@ -182,3 +181,18 @@ def test_no_file_or_a_folder_is_an_empty_ledger(tmp_path: Path) -> None:
     """Reading never fails."""
     assert ledger.read(tmp_path / "none") == Ledger()
     assert ledger.read(tmp_path) == Ledger()
+
+
+def test_a_worker_behind_a_bootloader_dies_once() -> None:
+    """Started under the bootloader's process id and dead under its own, it is one start that ended in death."""
+    memory = Ledger().started(7, NOW - 2).started(8, NOW - 1).known_as(8, 9)
+
+    assert [start.pid for start in memory.starts] == [7, 9]
+    assert memory.known_as(5, 6) == memory, "a start that nobody knows is nobody's"
+
+    memory = Ledger()
+    for number in (10, 20):
+        memory = memory.settled(NOW).started(number, NOW).known_as(number, number + 1)
+        memory = memory.died(number + 1, NOW + 1, since=NOW, loading=True)
+    assert memory.deaths(NOW + 2) == 2
+    assert memory.model_is_quarantined

@@ -85,6 +85,17 @@ def test_what_is_left_of_a_key_is_enough_to_sweep_it(runtime_dir: Path) -> None:
     assert names(runtime_dir) == set()
 
 
+def test_what_a_killed_writer_left_is_swept(runtime_dir: Path) -> None:
+    """A ledger that never took its name; one of today may be somebody's who is still writing."""
+    old, young = (runtime_dir / f".{digit * 16}.new" for digit in "01")
+    old.write_bytes(b"half")
+    grow_old(runtime_dir)
+    young.write_bytes(b"half")
+
+    assert sweep(runtime_dir, own=OWN) == []
+    assert names(runtime_dir) == {young.name}
+
+
 def test_the_young_stay(runtime_dir: Path) -> None:
     """Somebody may come back to a key of today, and its ledger still counts."""
     leave(runtime_dir)

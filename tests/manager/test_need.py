@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import pytest
 
 from botframework.manager import need
@@ -79,6 +80,16 @@ def test_a_card_that_only_llama_cpp_sees() -> None:
 
     assert Room(1, None).with_devices(measured) == Room(1, 6 * GIB)
     assert Room(1, 2).with_devices(measured) == Room(1, 2)
+    assert Room(1, None).with_whole_devices(measured) == Room(1, CARD.total_bytes - GIB // 2)
+
+
+def test_a_card_that_does_not_tell_its_memory() -> None:
+    """Some drivers say nothing: then it is unknown, and not none."""
+    silent = msgspec.structs.replace(CARD, total_bytes=0, free_bytes=0)
+    measured = Measured(devices=(CARD, silent))
+
+    assert Room(1, None).with_devices(measured) == Room(1, None).with_whole_devices(measured) == Room(1, None)
+    assert not Room(1, None).lacks(measured)
 
 
 @pytest.mark.parametrize(

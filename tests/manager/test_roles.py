@@ -10,8 +10,9 @@ import pytest
 
 from botframework.config import Engine, Models, Settings
 from botframework.config.settings import Worker
-from botframework.errors import ModelDoesNotFit, ModelLoading, ModelNotFound
+from botframework.errors import InvalidParams, ModelDoesNotFit, ModelLoading, ModelNotFound
 from botframework.manager import load
+from botframework.manager.roles import ROLES, model_of, named_models, to_be_served
 from botframework.manager.state import WorkerState
 from botframework.wire.messages import ChatMessage, ChatRequest
 from support.chaos_worker import spawns
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from botframework.manager.router import Router
+    from botframework.models.recommendation import Role
 
 
 @pytest.fixture
@@ -109,6 +111,49 @@ async def test_one_role_gets_another_model(watch: Any, models: list[str], runtim
     assert len(spawns(runtime_dir)) == 2
 
 
+@pytest.mark.parametrize("roles", [("embed",), ("rerank",), ("chat", "embed")])
+async def test_a_role_that_nobody_serves_takes_no_place(
+    watch: Any, models: list[str], runtime_dir: Path, roles: tuple[Role, ...]
+) -> None:
+    """Whoever asks for a model for it gets an error that names the roles there are; what serves goes on as it was."""
+    router = await all_ready(watch())
+    before = await served(router)
+    with pytest.raises(InvalidParams, match="expected fim or chat") as caught:
+        await router.load_model(models[1], roles=roles)
+
+    assert caught.value.data["pointer"] == "/roles"
+    assert await served(router) == before
+    assert len(spawns(runtime_dir)) == 1
+
+
+def test_which_roles_a_model_takes() -> None:
+    """Those that are named; all that are served if none is."""
+    assert to_be_served(()) == ("fim", "chat")
+    assert to_be_served(("chat",)) == ("chat",)
+
+
+def test_models_that_settings_name() -> None:
+    """All four roles count: what a setting names is not deleted for want of room. Only served roles fall back."""
+    settings = Settings(model="/all", models=Models(chat="/chat", embed="/embed", rerank="/rerank"))
+
+    assert [model_of(settings, role) for role in ROLES] == ["/all", "/chat", "/embed", "/rerank"]
+    assert named_models(settings) == {"/all", "/chat", "/embed", "/rerank"}
+    assert [model_of(Settings(model="/all"), role) for role in ROLES] == ["/all", "/all", None, None]
+    assert named_models(Settings()) == frozenset()
+
+
+async def test_models_for_embedding_and_reranking_are_not_loaded(
+    watch: Any, models: list[str], runtime_dir: Path
+) -> None:
+    """Nothing asks them yet: they are listed as configured, and cost no worker."""
+    router = await all_ready(watch(models=Models(embed=models[1], rerank=models[2])))
+    listed = {entry.path: entry.configured for entry in (await router.models()).models}
+
+    assert [listed[path] for path in models] == [True] * 3
+    assert set(await served(router)) == {"fim", "chat"}
+    assert len(spawns(runtime_dir)) == 1
+
+
 async def test_a_model_for_all_roles_takes_the_place_of_several(
     watch: Any, models: list[str], runtime_dir: Path
 ) -> None:
@@ -137,6 +182,22 @@ async def test_without_preload_the_first_request_loads(watch: Any, models: list[
     assert caught.value.retryable
     await watched.until_state(WorkerState.READY)
     assert (await router.complete(ask("tokens=2")).result()).finish_reason == "stop"
+
+
+async def test_a_question_wakes_no_model(watch: Any, runtime_dir: Path) -> None:
+    """Neither how a completion was asked nor which sessions there are is worth a load; a model that sleeps has none."""
+    watched = watch(worker=Worker(preload=False))
+    await watched.router.start()
+    router = await watched.until_state(WorkerState.SLEEPING)
+    with pytest.raises(ModelLoading, match="let go of"):
+        await router.inspect("a.py")
+
+    assert await router.sessions() == ()
+    assert (router.state, spawns(runtime_dir)) == (WorkerState.SLEEPING, [])
+    with pytest.raises(ModelLoading):
+        router.complete(ask(""))
+    await watched.until_state(WorkerState.READY)
+    assert not (await router.inspect("a.py")).found
 
 
 async def test_a_storm_of_requests_loads_once(watch: Any, runtime_dir: Path) -> None:

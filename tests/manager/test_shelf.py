@@ -11,7 +11,7 @@ from botframework import config
 from botframework.config import Engine, Models, Settings
 from botframework.manager import shelf
 from botframework.manager.load import EMBEDDED_MODEL
-from botframework.manager.shelf import Shelf, fits, look
+from botframework.manager.shelf import Shelf, look
 from botframework.models import gguf
 from botframework.models.fit import RAM_SHARE, demand, plan_contexts
 from botframework.models.hardware import Gpu, Hardware
@@ -41,6 +41,13 @@ def machine(ram: int, *vram: int) -> Hardware:
     """A machine with so much memory and such GPUs."""
     gpus = tuple(Gpu(number, "nvidia", "gpu", total, 0, "1") for number, total in enumerate(vram))
     return Hardware(cpu="cpu", physical_cores=4, logical_cores=8, ram_total=ram, ram_available=ram, gpus=gpus)
+
+
+def fits(here: Hardware, path: Path, settings: Settings | None = None) -> bool | None:
+    """Whether the list of somebody on that machine says so of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botframework.manager.machine.present", lambda: here)
+        return Shelf(settings or Settings()).describe(path).fits
 
 
 def test_the_embedded_model_is_always_there(tmp_path: Path) -> None:
@@ -136,22 +143,18 @@ def test_a_header_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert reads == [path]
 
 
-def test_the_machine_is_looked_at_once_for_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not once for every file, and not at all if every file is known already."""
+def test_what_fits_follows_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at once for a list, and not once for every file; files that are known already are judged anew."""
     for name in ("a", "b", "c"):
         tiny_llama(tmp_path / f"{name}.gguf")
-    looks: list[Hardware] = []
-
-    def present() -> Hardware:
-        looks.append(machine(16 * GIB))
-        return looks[-1]
-
-    monkeypatch.setattr("botframework.manager.machine.present", present)
+    machines = [machine(16 * GIB), machine(1), machine(16 * GIB, 8 * GIB)]
+    looks = iter(machines)
+    monkeypatch.setattr("botframework.manager.machine.present", lambda: next(looks))
     made = Shelf(Settings(models=Models(folder=str(tmp_path))))
 
-    assert [entry.fits for entry in made.list(()).models] == [True] * 4
-    made.list(())
-    assert len(looks) == 1
+    told = [{entry.fits for entry in made.list(()).models} for _ in machines]
+    assert told == [{True}, {False}, {True}]
+    assert next(looks, None) is None
 
 
 def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -163,15 +166,15 @@ def test_the_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_what_fits(tmp_path: Path) -> None:
     """Into a GPU's memory or the machine's, with the contexts of the settings, judged by the whole of it."""
-    header = gguf.read_header(tiny_llama(tmp_path / "a.gguf", n_layers=64, n_ctx_train=1 << 20))
+    path = tiny_llama(tmp_path / "a.gguf", n_layers=64, n_ctx_train=1 << 20)
     wide = Settings(engine=Engine(n_ctx_chat=1 << 20))
-    needed = demand(shape_of(header), plan_contexts(Engine())).total
+    needed = demand(shape_of(gguf.read_header(path)), plan_contexts(Engine())).total
 
-    assert fits(Settings(), machine(8 * GIB), header) is True
-    assert fits(Settings(), machine(needed), header) is False
-    assert fits(Settings(), machine(needed, 8 * GIB), header) is True
-    assert fits(Settings(), machine(2 * needed + 2), header) is True
-    assert fits(wide, machine(2 * needed + 2), header) is True, "with a smaller context"
+    assert fits(machine(8 * GIB), path) is True
+    assert fits(machine(needed), path) is False
+    assert fits(machine(needed, 8 * GIB), path) is True
+    assert fits(machine(2 * needed + 2), path) is True
+    assert fits(machine(2 * needed + 2), path, wide) is True, "with a smaller context"
     assert 10 * GIB * RAM_SHARE == 8 * GIB
 
 
@@ -180,21 +183,21 @@ def test_what_fits_of_a_split_model(tmp_path: Path) -> None:
     split = {"split.count": (ValueType.UINT16, 2), "split.no": (ValueType.UINT16, 0)}
     first = tiny_llama(tmp_path / "m-00001-of-00002.gguf", metadata=split)
     second = tmp_path / "m-00002-of-00002.gguf"
-    header = gguf.read_header(first)
-    settings = Settings(models=Models(folder=str(tmp_path)))
+    made = Shelf(Settings(models=Models(folder=str(tmp_path))))
 
-    entry = listed(settings)[str(first)]
-    assert (entry.fits, entry.problem.kind) == (None, "ModelNotFound")
+    entry = made.describe(first)
+    assert (entry.fits, entry.architecture) == (None, "llama")
+    assert entry.problem is not None
+    assert entry.problem.kind == "ModelNotFound"
     assert second.name in entry.problem.message
 
     second.touch()
-    assert fits(Settings(), machine(8 * GIB), header) is True
+    assert made.describe(first).problem is None, "what was known of the first file says nothing of the others"
+    assert fits(machine(8 * GIB), first) is True
     os.truncate(second, 16 * GIB)
-    assert fits(Settings(), machine(8 * GIB), header) is False
-    assert fits(Settings(), machine(64 * GIB), header) is True
-
-    renamed = gguf.read_header(first.rename(tmp_path / "first.gguf"))
-    assert fits(Settings(), machine(64 * GIB), renamed) is None
+    assert fits(machine(8 * GIB), first) is False
+    assert fits(machine(64 * GIB), first) is True
+    assert fits(machine(64 * GIB), first.rename(tmp_path / "first.gguf")) is None
 
 
 @pytest.mark.parametrize("marks", [(), ("<PRE>", "<SUF>"), ("<PRE>", "<SUF>", "<MID>")])

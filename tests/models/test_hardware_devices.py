@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -275,6 +277,19 @@ def test_what_llama_cpp_told_is_remembered_over_starts_that_did_not_ask(tmp_path
         "llama.cpp can no longer use NVIDIA GeForce RTX 3090",
     )
     assert hardware.since_last_look(file, with_devices(larger, [CPU])) == ()
+
+
+def test_what_a_killed_writer_left_is_taken_away(tmp_path: Path) -> None:
+    """After a day, by whoever writes next; a younger file may be somebody's who is still writing."""
+    old, young, other = (tmp_path / name for name in ("." + "0" * 16 + ".new", "." + "1" * 16 + ".new", "a.new"))
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+    then = time.time() - 2 * history.UNFINISHED_AGE_S
+    os.utime(old, (then, then))
+    os.utime(other, (then, then))
+    hardware.since_last_look(tmp_path / "hardware.json", PLAIN)
+
+    assert {path.name for path in tmp_path.iterdir()} == {young.name, other.name, "hardware.json"}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"cpu": 3}', b"[" * 60_000, b" " * 70_000])

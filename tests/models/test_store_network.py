@@ -6,7 +6,6 @@ import base64
 import contextlib
 import dataclasses
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from botframework.errors import ConfigError, DownloadFailed, PullRefused, Reques
 from botframework.models.store.reference import WebReference
 from botframework.models.store.remote import RemoteFile
 from botframework.models.store.resolve import resolve
+from support.certificate import self_signed
 from support.connect_proxy import ConnectProxy
 from support.hub_server import HubServer
 from support.pulling import CONTENT, DIGEST, FILE, PATIENCE, SIZE, ask, fetch, only
@@ -30,12 +30,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for ``localhost`` that nobody has signed, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    paths = folder / "certificate.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([*command, "-out", str(paths[0]), "-keyout", str(paths[1])], check=True, capture_output=True)
-    return paths
+    return self_signed(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

@@ -62,6 +62,17 @@ def test_a_name_of_the_catalog(model_hub: HubServer, store: Store) -> None:
         store.pull("qwen2.5-coder-0.5b-instrukt")
 
 
+@pytest.mark.parametrize("word", ["nonsense", "nonsense:Q4_K_M", "qwen2.5-coder-0.5b-instrukt"])
+def test_a_word_that_is_no_name_of_the_catalog(store: Store, word: str) -> None:
+    """Whoever wrote it may have meant something else: the message has every form that there is."""
+    with pytest.raises(ModelNotFound, match="the catalog has no model") as caught:
+        store.pull(word)
+
+    for form in ("hf:owner/repo/file.gguf", "hf:owner/repo:Q4_K_M", "https://host/file.gguf", "path of a file"):
+        assert form in caught.value.message
+    assert not store.folder.exists()
+
+
 def test_a_plain_server(model_hub: HubServer, store: Store) -> None:
     """Without a published digest the file's own one names it; a second pull fetches nothing."""
     address = f"{model_hub.address}/plain/{NAME}"
@@ -72,6 +83,23 @@ def test_a_plain_server(model_hub: HubServer, store: Store) -> None:
     assert found.digests == (sha256(model_hub.folder / NAME),)
     assert Path(found.path) == store.folder / "127.0.0.1" / "model.gguf"
     assert (again.path, model_hub.sent - sent) in {(found.path, 0), (found.path, 1)}  # the size is asked by one byte
+
+
+@pytest.mark.parametrize("fragment", ["", "#sha256={digest}"])
+def test_the_signature_of_an_address_is_not_kept(model_hub: HubServer, store: Store, fragment: str) -> None:
+    """Nothing in the folder has it; the model is found by the address with and without it, and pulled once."""
+    path = f"{model_hub.address}/plain/{NAME}"
+    fragment = fragment.format(digest=sha256(model_hub.folder / NAME))
+    found = store.pull(f" {path}?X-Signature=s3cr3t&expires=1{fragment}")
+    again = store.pull(f"{path}?X-Signature=another-s3cr3t{fragment}")
+
+    kept = [file for file in store.folder.rglob("*") if file.is_file() and file.suffix != ".gguf"]
+    assert [file.name for file in kept if b"s3cr3t" in file.read_bytes()] == []
+    assert f'"reference": "{path}{fragment}"' in next(store.folder.glob("manifests/*.json")).read_text()
+    assert (found.reference, again.path) == (f"{path}{fragment}", found.path)
+    assert model_hub.sent <= found.size_bytes + 2  # each time the size is asked by one byte
+    for name in (f"{path}{fragment}", f"{path}?X-Signature=a-third-s3cr3t{fragment}"):
+        assert store.find(name).path == found.path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="laid out with links")

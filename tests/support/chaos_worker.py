@@ -193,6 +193,7 @@ class ChaosWorker:
         self.loaded: Loaded | None = None
         self.used_at = time.monotonic()
         self.sessions: dict[tuple[Client, str], int] = {}
+        self.answering: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Listen, adopt the inherited end, compute for ever."""
@@ -248,7 +249,7 @@ class ChaosWorker:
                 client.connection.send(self.stats(message.id))
             case ListSessions() | CloseSession() | ClearSessions():
                 self.forget(client, message)
-                client.connection.send(self.list_sessions(client, message.id))
+                self.answering.append(asyncio.create_task(self.answer(client, message.id)))
             case Inspect():
                 found = (client, message.session) in self.sessions
                 client.connection.send(Inspection(id=message.id, found=found, prompt="[PRE]" if found else ""))
@@ -302,6 +303,12 @@ class ChaosWorker:
             threading.Thread(target=flood, args=(size,), daemon=True).start()
         self.jobs.append(job)
         self.work.set()
+
+    async def answer(self, client: Client, number: int) -> None:
+        """Answer a question about sessions, when it is time."""
+        while self.options.answer_when is not None and not self.options.answer_when.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        client.connection.send(self.list_sessions(client, number))
 
     def list_sessions(self, client: Client, number: int) -> Sessions:
         """The sessions of one client."""
@@ -431,6 +438,7 @@ def main() -> None:
     parser.add_argument("--at-hello", choices=["version", "garbage", "silent"])
     parser.add_argument("--at-load", choices=["exit", "kill", "segv", "abort", "hang", "fail", "import"])
     parser.add_argument("--load-s", type=float, default=0.0)
+    parser.add_argument("--answer-when", type=Path, help="a question about sessions is not answered without that file")
     parser.add_argument("--no-infill", action="store_true")
     options = parser.parse_args()
     if options.measure:

@@ -166,6 +166,7 @@ class FakeRouter:
             event="settings",
             pid=os.getpid(),
             model=settings.model,
+            apart=(settings.models.fim, settings.models.chat),
             max_tokens=settings.completion.max_tokens,
             root_uri=root_uri,
             trusted=settings.workspace_trusted,

@@ -5,10 +5,10 @@ address as the hub does, gives parts of files, and serves every file plainly bel
 
     PYTHONPATH=tests python -m support.hub_server FOLDER [--rate BYTES_PER_S] [--lie NAME=LIE ...]
 
-prints its address as the first line and serves until its standard input ends. Let botframework ask it with
-``HF_ENDPOINT=<address>``. A lie is told about a file (``owner/repo/file.gguf``), a repository (``owner/repo``) or about
-everything (``*``); `LIES` has their names. Another process changes them by ``PUT /_lie/NAME`` with the lie as the body,
-the rate by ``PUT /_rate``, and reads what was asked at ``/_requests``.
+prints its address as the first line and serves until its standard input ends (by https with ``--certificate FILE
+KEY``). Let botframework ask it with ``HF_ENDPOINT=<address>``. A lie is told about a file (``owner/repo/file.gguf``), a
+repository (``owner/repo``) or about everything (``*``); `LIES` has their names. Another process changes them by ``PUT
+/_lie/NAME`` with the lie as the body, the rate by ``PUT /_rate``, and reads what was asked at ``/_requests``.
 """
 
 from __future__ import annotations
@@ -187,12 +187,14 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rate", type=float, help="bytes a second of each answer")
     parser.add_argument("--lie", action="append", default=[], metavar="NAME=LIE", help=", ".join(LIES))
+    parser.add_argument("--certificate", nargs=2, type=Path, metavar=("FILE", "KEY"), help="speak https as localhost")
     options = parser.parse_args()
     lies = dict(str(assignment).rsplit("=", 1) for assignment in options.lie)
     unknown = set(lies.values()) - set(LIES)
     if unknown:
         parser.error(f"no such lies: {', '.join(sorted(unknown))}")
-    with HubServer(options.folder, lies, options.rate) as hub:
+    certificate = tuple(options.certificate) if options.certificate else None
+    with HubServer(options.folder, lies, options.rate, certificate=certificate) as hub:
         sys.stdout.write(f"{hub.address}\n")
         sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):

@@ -17,6 +17,18 @@ def one_file(path: Path, *, seed: int = 1) -> Path:
     return tiny_llama(path, d=32, n_layers=1, ffn=64, seed=seed)
 
 
+def of_architecture(path: Path, name: str) -> Path:
+    """A model that is whole, and says that it is of some architecture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = tiny_llama_file(d=32, n_layers=1, ffn=64)
+    made.metadata = [
+        (name + str(key)[5:] if str(key).startswith("llama.") else key, kind, value)
+        for key, kind, value in made.metadata
+    ]
+    made.put("general.architecture", ValueType.STRING, name)
+    return made.write(path)
+
+
 def split_files(folder: Path, stem: str = "model", *, seed: int = 1) -> tuple[Path, Path]:
     """A model in two files, as llama.cpp splits them: the first has the metadata, both have tensors."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,11 @@ import os
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from botframework import __version__
-from botframework.errors import VersionMismatch, WireError, WorkerStartFailed, WorkerUnavailable
+from botframework.errors import BotframeworkError, VersionMismatch, WireError, WorkerStartFailed, WorkerUnavailable
 from botframework.manager import ledger, leftovers
 from botframework.manager.launch import WorkerProcess, describe_exit, launch, watch_stranger
 from botframework.manager.workplace import LOCK_POLL_S
@@ -250,7 +250,11 @@ async def _start(place: Workplace, memory: ledger.Ledger) -> Attached:
         ledger.write(place.ledger, memory)
         welcome = await _welcome(place, worker, process)
         welcomed = True
-        return Attached(worker, welcome.pid, since, process, process.exited, memory)
+        if welcome.pid == process.pid:
+            return Attached(worker, welcome.pid, since, process, process.exited, memory)
+        memory = memory.known_as(process.pid, welcome.pid)
+        ledger.write(place.ledger, memory)
+        return await _past_bootloader(place, Attached(worker, welcome.pid, since, process, process.exited, memory))
     except (WorkerStartFailed, WireError) as error:
         # A worker of the wrong version is alive and well, only not ours to talk to.
         if not isinstance(error, VersionMismatch):
@@ -264,6 +268,27 @@ async def _start(place: Workplace, memory: ledger.Ledger) -> Attached:
             # It has welcomed nobody. If it does not listen either, nobody but us can know of it.
             if not place.socket.exists():
                 process.kill()
+
+
+async def _past_bootloader(place: Workplace, first: Attached) -> Attached:
+    """The same worker, over a connection that its bootloader has no copy of.
+
+    A program of one file is started through its bootloader, which keeps what it inherits open until it has removed its
+    folder: the first connection would tell of the worker's death a quarter of a second late.
+    """
+    try:
+        second = await _connect(place)
+    except BotframeworkError as error:
+        _log.info("the worker is reached through its bootloader: %s", error)
+        return first
+    except BaseException:
+        first.forget()
+        raise
+    if second is None:
+        return first
+    second.ended.cancel()
+    first.forget()
+    return replace(first, link=second.link)
 
 
 async def _welcome(place: Workplace, worker: WorkerLink, process: WorkerProcess) -> Welcome:

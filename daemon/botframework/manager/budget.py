@@ -89,21 +89,28 @@ class Budget:
     async def _make_room(self, choice: Choice, folder: Path, spare: frozenset[str]) -> None:
         from botframework.manager import need as needs  # on use: it looks at the hardware
 
-        need, is_exact, asked = needs.estimate(choice), False, set[str]()
+        need, asked = needs.estimate(choice), set[str]()
+        measured: Measured | None = None
+        is_to_be_measured = True
         while True:
             holders = await survey(folder)
             if any(holder.key == choice.key for holder in holders):
                 return  # It is in memory, or coming there: nothing more is taken.
             room = (await asyncio.to_thread(needs.free)).less(holders, need)
-            if not is_exact and need.total > NEAR_SHARE * room.total_for(need):
-                measured, is_exact = await self._ask_exactly(choice), True
-                if measured is not None:
-                    need = needs.exact(measured, choice.shape)
-                    room = room.with_devices(measured)
+            if is_to_be_measured and (measured is not None or need.total > NEAR_SHARE * room.total_for(need)):
+                measured = await self._ask_exactly(choice)
+                # What only llama.cpp can tell of is another after each worker that left.
+                is_to_be_measured = measured is not None and room.lacks(measured)
+            if measured is not None:
+                need = needs.exact(measured, choice.shape)
+                room = room.with_devices(measured)
             if room.holds(need):
                 return
-            if not (await asyncio.to_thread(needs.whole)).holds(need):
-                raise _too_large(choice, need, await asyncio.to_thread(needs.whole))
+            whole = await asyncio.to_thread(needs.whole)
+            if measured is not None:
+                whole = whole.with_whole_devices(measured)
+            if not whole.holds(need):
+                raise _too_large(choice, need, whole)
             idle = self._idle(holders, spare | asked)
             if not idle:
                 raise _insufficient(choice, need, room, holders)

@@ -66,8 +66,8 @@ class Dispatch:
         return len(self._running)
 
     async def until_empty(self) -> None:
-        """Wait for a moment in which nothing is unanswered."""
-        while self._running:
+        """Wait for a moment in which nothing is unanswered, neither requests nor questions."""
+        while self._running or self._asked:
             self._emptied.clear()
             await self._emptied.wait()
 
@@ -160,6 +160,7 @@ class Dispatch:
             found = await answer
         finally:
             self._asked.pop(number, None)
+            self._emptied.set()
         if not isinstance(found, kind):
             raise WireError(f"the worker answered with {type(found).__name__} instead of {kind.__name__}")
         return found

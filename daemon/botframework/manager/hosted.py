@@ -144,16 +144,22 @@ class HostedModel:
         return self.supervisor is not None and self.supervisor.is_busy
 
     def require(self) -> Supervisor:
-        """Its supervisor, for a request; a model that sleeps is woken.
+        """Its supervisor, for a request; a model that sleeps is woken. Raises as `require_awake` does."""
+        self._idle.touch()
+        if self._sleeps or self._may_have_room_now():
+            self._wake_up()
+        return self.require_awake()
+
+    def require_awake(self) -> Supervisor:
+        """Its supervisor, for a question that is not worth a load.
 
         Raises
         ------
         BotframeworkError
             There is none at this moment, and why.
         """
-        self._idle.touch()
-        if self._sleeps or self._may_have_room_now():
-            self._wake_up()
+        if self._sleeps:
+            raise ASLEEP.with_traceback(None)
         if self._failure is not None:
             raise self._failure.with_traceback(None)
         if self.supervisor is None:

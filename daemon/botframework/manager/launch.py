@@ -17,7 +17,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING
 
-from botframework.process import worker_environment
+from botframework.process import children_of, own_command, program, worker_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,10 +41,7 @@ _log = logging.getLogger("botframework.worker")
 
 def default_command() -> tuple[str, ...]:
     """What starts a worker; ``--key``, ``--runtime`` and ``--fd`` are appended."""
-    if getattr(sys, "frozen", False):
-        return (sys.executable, "worker")
-    # -P: the working folder may hold a file named like one of our modules.
-    return (sys.executable, "-P", "-m", "botframework", "worker")
+    return own_command("worker")
 
 
 class WorkerProcess:
@@ -73,9 +70,19 @@ class WorkerProcess:
         return self._output.tail
 
     def kill(self) -> None:
-        """End it now. Only for a process that never got as far as serving anybody."""
-        if not self.exited.done():
+        """End it now. Only for a process that never got as far as serving anybody.
+
+        In a program of one file it is the bootloader's child that is ended, so that the bootloader removes the folder.
+        While it still unpacks there is no child; the one that it will start finds nobody and ends by itself.
+        """
+        if self.exited.done():
+            return
+        if program.form() != "file":
             self._process.kill()
+            return
+        for child in children_of(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 def _wait(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, tell: Callable[[int], None]) -> None:

@@ -8,10 +8,11 @@ the lock sees the old or the new one.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from botframework.process.durable import replace_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,6 +108,18 @@ class Ledger(msgspec.Struct, frozen=True):
         """With one more start."""
         return msgspec.structs.replace(self, starts=(*self.starts, Start(pid, now))[-_MAX_STARTS:])
 
+    def known_as(self, pid: int, own: int) -> Ledger:
+        """With the last start of process ``pid`` under the process id that the worker itself has.
+
+        They differ in a program of one file: what we start is its bootloader.
+        """
+        starts = list(self.starts)
+        for index in reversed(range(len(starts))):
+            if starts[index].pid == pid:
+                starts[index] = msgspec.structs.replace(starts[index], pid=own)
+                break
+        return msgspec.structs.replace(self, starts=tuple(starts))
+
     # --- dying --------------------------------------------------------------------------------------------------------
 
     def knows_death_of(self, pid: int, since: float) -> bool:
@@ -195,9 +208,4 @@ def write(path: Path, ledger: Ledger) -> None:
     OSError
         The folder is full or gone.
     """
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-        file.write(msgspec.json.encode(ledger))
-    fresh.replace(path)
+    replace_whole(path, msgspec.json.encode(ledger), durable=False)

@@ -1,7 +1,8 @@
 """Takes away what workers of other keys left in the runtime folder; a key changes with the model and its parameters.
 
 Only what is provably dead goes: no file of the key was touched for a day, nobody is starting a worker of it (we hold
-its lock meanwhile), nobody listens on its socket, and the process that last wrote its flight recorder is gone.
+its lock meanwhile), nobody listens on its socket, and the process that last wrote its flight recorder is gone. A file
+that has not taken its name for a day belongs to a daemon that was killed while it wrote a ledger.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 from botframework.process import FileLock, is_alive
+from botframework.process.durable import sweep_unnamed
 from botframework.wire.flight import read_flight
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 MIN_AGE_S = 86_400.0
 """A day: far beyond everything that a ledger remembers (`ledger.SUSPICION_S`)."""
 
-_FILE = re.compile(r"(?P<key>[0-9a-f]{16})\.(sock|flight|json|json\.new|lock)")
+_FILE = re.compile(r"(?P<key>[0-9a-f]{16})\.(sock|flight|json|lock)")
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ def sweep(folder: Path, *, own: str, now: float | None = None) -> list[str]:
     if sys.platform == "win32":  # Never run: there are pipes instead of sockets, which leave no files.
         return []
     families: dict[str, list[Path]] = {}
+    before = (time.time() if now is None else now) - MIN_AGE_S
+    sweep_unnamed(folder, before)
     try:
         for path in folder.iterdir():
             match = _FILE.fullmatch(path.name)
@@ -45,7 +49,6 @@ def sweep(folder: Path, *, own: str, now: float | None = None) -> list[str]:
     except OSError as error:
         _log.info("the runtime folder cannot be swept: %s", error)
         return []
-    before = (time.time() if now is None else now) - MIN_AGE_S
     return [key for key, files in families.items() if _remove(folder, key, files, before)]
 
 

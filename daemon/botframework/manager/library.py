@@ -48,10 +48,6 @@ class Library:
         shelf = self._shelf = self._shelf or Shelf(self._settings)
         return shelf
 
-    def look_again(self) -> None:
-        """The machine has changed: what was said about fitting it is out of date."""
-        self._shelf = None
-
     @property
     def store(self) -> Store:
         """What pulls and removes. For a thread, too."""

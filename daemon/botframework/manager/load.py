@@ -13,7 +13,7 @@ import msgspec
 import botframework
 from botframework.config import shown
 from botframework.errors import ConfigError, ModelNotConfigured, ModelNotFound, ModelRefused
-from botframework.manager import machine
+from botframework.manager import embedded, machine
 from botframework.models import gguf, parts
 from botframework.models.fit import ContextPlan, divide, fit, fit_as_told, plan_contexts
 from botframework.models.shape import shape_of, with_weights
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from botframework.models.shape import ModelShape
 
 EMBEDDED_MODEL = Path(botframework.__file__).parent / "embedded" / "model.gguf"
-"""What completes code when nothing is configured."""
+"""What completes code when nothing is configured, as the package has it; it is opened at `embedded_path`."""
 KEY_CHARS = 16
 
 
@@ -99,8 +99,13 @@ def plan_of(load: LoadModel) -> ContextPlan:
     )
 
 
+def embedded_path() -> Path:
+    """Where the embedded model is opened, if there is one: the same file at every start of the program."""
+    return embedded.lasting(EMBEDDED_MODEL)
+
+
 def embedded_model() -> Path:
-    """The file in the package.
+    """The embedded model's file.
 
     Raises
     ------
@@ -109,7 +114,7 @@ def embedded_model() -> Path:
     """
     if not EMBEDDED_MODEL.is_file():
         raise ModelNotConfigured("no model is set: use --model or the setting 'model'")
-    return EMBEDDED_MODEL
+    return embedded_path()
 
 
 def model_path(chosen: str) -> Path:
@@ -132,7 +137,8 @@ def model_path(chosen: str) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelNotFound(f"the path of the model cannot be used: {error}") from error
     # The worker of who names the embedded model is the worker of who names none.
-    return EMBEDDED_MODEL if path == EMBEDDED_MODEL.resolve() else path
+    ours = embedded_path()
+    return ours if path == ours.resolve() else path
 
 
 def _canonical(path: Path) -> Path:
@@ -164,8 +170,12 @@ def whole_shape(header: GgufHeader) -> ModelShape:
     ModelNotFound
         A part is missing.
     """
-    shape = shape_of(header)
-    others = parts.others(Path(header.path), header.n_files)
+    return with_parts(shape_of(header), Path(header.path), header.n_files)
+
+
+def with_parts(shape: ModelShape, path: Path, n_files: int) -> ModelShape:
+    """Give a shape that was made from the first file of a model the weights of all of them; raises as `whole_shape`."""
+    others = parts.others(path, n_files)
     if not others:
         return shape
     # Each part has a header of its own beside its weights, which is little.

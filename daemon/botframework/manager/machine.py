@@ -1,8 +1,8 @@
 """The machine as llama.cpp will use it: what the drivers tell, joined with llama.cpp's own list of devices.
 
 A card that this llama.cpp was not built for is no place for a model, and one whose maker has no driver that is asked
-here is known to llama.cpp alone. Its list costs a process and a second, so it is asked for once, and only where
-llama.cpp has a library for any GPU.
+here is known to llama.cpp alone. Its list costs a process and a second, so it is asked for once and again when the
+cards are others than they were (`machine_watch`), and only where llama.cpp has a library for any GPU.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def survey(devices: Sequence[Device]) -> Hardware:
 
 
 class _DeviceList:
-    """llama.cpp's devices, asked for once in a process; a failure is no answer, and it is asked again in a while."""
+    """llama.cpp's devices, asked for once until they are forgotten; after a failure they are asked for in a while."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,6 +62,11 @@ class _DeviceList:
                 self._known = self._ask()
                 self._failed_at = time.monotonic()  # only looked at if it was no answer
             return self._known
+
+    def forget(self) -> None:
+        """Ask at the next call, whatever is known or has failed."""
+        with self._lock:
+            self._known, self._failed_at = (), -math.inf
 
     def _ask(self) -> tuple[Device, ...]:
         if not has_gpu_library(library_names()):
@@ -79,6 +84,11 @@ _devices = _DeviceList()
 def devices() -> tuple[Device, ...]:
     """llama.cpp's list; empty if it could not be had. The first call may take a second: not for an event loop."""
     return _devices.get()
+
+
+def forget_devices() -> None:
+    """The cards are others than they were: llama.cpp is asked at the next call. May wait: not for an event loop."""
+    _devices.forget()
 
 
 def present() -> Hardware:

@@ -18,7 +18,7 @@ import msgspec
 from botframework import config
 from botframework.errors import BotframeworkError, ModelCorrupt, WorkerStartFailed, from_wire
 from botframework.manager.launch import default_command, describe_exit
-from botframework.process import worker_environment
+from botframework.process import probe_environment
 from botframework.wire import messages as wire
 
 if TYPE_CHECKING:
@@ -60,7 +60,20 @@ async def probe_devices(
     WorkerStartFailed
         No process could be started, or it did not answer in time.
     """
-    return (await _ask(None, command, deadline_s)).devices
+    return (await probe_engine(command=command, deadline_s=deadline_s)).devices
+
+
+async def probe_engine(
+    *, command: Sequence[str] | None = None, deadline_s: float = MEASURE_DEADLINE_S
+) -> wire.Measured:
+    """Ask which llama.cpp this is, what it uses here, and which devices it sees.
+
+    Raises
+    ------
+    WorkerStartFailed
+        No process could be started, or it did not answer in time.
+    """
+    return await _ask(None, command, deadline_s)
 
 
 async def _ask(load: wire.LoadModel | None, command: Sequence[str] | None, deadline_s: float) -> wire.Measured:
@@ -84,7 +97,7 @@ async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *command,
             cwd=config.runtime_dir(),
-            env=worker_environment(os.environ),
+            env=probe_environment(os.environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

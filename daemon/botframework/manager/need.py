@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from botframework.manager.holders import Holder
     from botframework.manager.load import Choice
     from botframework.models.shape import ModelShape
-    from botframework.wire.messages import Measured
+    from botframework.wire.messages import Device, Measured
 
 MARGIN_BYTES = 512 << 20
 """Of the machine's memory, and of the GPUs': the editor and the desktop go on growing while a model loads."""
@@ -50,10 +50,19 @@ class Room:
         """Of the kinds of memory that are needed."""
         return (self.ram if need.ram else 0) + ((self.vram or 0) if need.vram else 0)
 
+    def lacks(self, measured: Measured) -> bool:
+        """Whether there are GPUs whose memory only llama.cpp can tell: the driver's library told of none."""
+        return self.vram is None and bool(_cards(measured))
+
     def with_devices(self, measured: Measured) -> Room:
-        """With the memory of GPUs that only llama.cpp can see, if the driver's library told of none."""
-        cards = [device.free_bytes for device in measured.devices if device.kind == "gpu"]
-        return self if self.vram is not None or not cards else Room(self.ram, sum(cards))
+        """With what is free of the GPUs that it lacks."""
+        free = sum(card.free_bytes for card in _cards(measured))
+        return Room(self.ram, free) if self.lacks(measured) else self
+
+    def with_whole_devices(self, measured: Measured) -> Room:
+        """With the whole memory of the GPUs that it lacks."""
+        whole = sum(card.total_bytes - _margin(card.total_bytes) for card in _cards(measured))
+        return Room(self.ram, whole) if self.lacks(measured) else self
 
     def less(self, holders: Sequence[Holder], need: Need) -> Room:
         """Without what the workers use and the system calls available, and without what they will still take.
@@ -65,6 +74,12 @@ class Room:
         if self.vram is not None and need.vram > need.ram:
             return Room(max(0, self.ram - mapped), max(0, self.vram - coming))
         return Room(max(0, self.ram - mapped - coming), self.vram)
+
+
+def _cards(measured: Measured) -> list[Device]:
+    """The GPUs with memory of their own; none if one of them does not tell how much."""
+    cards = [device for device in measured.devices if device.kind == "gpu"]
+    return cards if all(card.total_bytes > 0 for card in cards) else []
 
 
 def estimate(choice: Choice) -> Need:

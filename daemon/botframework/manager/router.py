@@ -23,7 +23,7 @@ from botframework.manager.hosting import Hosting
 from botframework.manager.launch import default_command
 from botframework.manager.library import Library
 from botframework.manager.machine_watch import MachineWatch
-from botframework.manager.roles import SERVED, model_of
+from botframework.manager.roles import SERVED, model_of, to_be_served
 from botframework.manager.state import WorkerState, tell
 from botframework.manager.turns import Turns, to_the_end
 
@@ -93,7 +93,7 @@ class Router:
             command=default_command() if command is None else tuple(command),
             on_progress=self._progressed,
         )
-        self._machine = MachineWatch(self._library.look_again)
+        self._machine = MachineWatch(on_change)
         self._stopped = True
         self._turns = Turns()
         self._texts = RecentTexts()
@@ -126,7 +126,7 @@ class Router:
         if self._stopped:
             self._stopped = False
             self._begin(asleep=not self._hosting.settings.worker.preload)
-            self._machine.look(())
+            self._machine.start()
 
     async def stop(self) -> None:
         """Let go of the workers, which end if nobody else uses them."""
@@ -217,12 +217,13 @@ class Router:
         Raises
         ------
         BotframeworkError
-            The new one cannot be loaded: its path, its file, its worker.
+            The new one cannot be loaded (its path, its file, its worker), or no worker answers for one of the roles.
         """
+        wanted = to_be_served(roles)
         async with self._turns.turn(may_be_called_off=True):
             if self._stopped:
                 raise self._absent()
-            await self._give(path, [role for role in roles if role in SERVED] or SERVED)
+            await self._give(path, wanted)
 
     async def _give(self, path: str, roles: Sequence[Role]) -> None:
         new = self._host(path, is_new=True)
@@ -287,10 +288,12 @@ class Router:
 
     async def models(self) -> Listing:
         """The files that can be chosen from."""
+        await self._machine.up_to_date()
         return await self._library.list(self._loaded_paths())
 
     async def advice(self, roles: tuple[Role, ...]) -> Advice:
         """What this machine is, and which models suit it."""
+        await self._machine.up_to_date()
         return await self._library.advice(roles)
 
     async def pull(self, reference: str, on_progress: Callable[[int, int | None], None]) -> ModelEntry:
@@ -314,7 +317,7 @@ class Router:
         ModelLoading, ModelNotConfigured, ModelCannotInfill, ServerBusy, ...
             At once, if it cannot be computed now.
         """
-        supervisor = self._require("fim")
+        supervisor = self._serves("fim").require()
         if supervisor.loaded is not None and not supervisor.loaded.model.can_infill:
             name = supervisor.loaded.model.name
             raise ModelCannotInfill(f"the model {name} has no fill-in-the-middle tokens and cannot complete code")
@@ -324,7 +327,7 @@ class Router:
 
     def chat(self, request: ChatRequest) -> Generation:
         """Answer a conversation; raises as `complete` does."""
-        return self._require("chat").submit(request)
+        return self._serves("chat").require().submit(request)
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """List this daemon's KV sessions; a model that sleeps has none."""
@@ -348,19 +351,19 @@ class Router:
             await self._hosting.delete_snapshots()
 
     async def inspect(self, name: str) -> Inspection:
-        """How a session's last completion was asked."""
-        return await self._require("fim").inspect(name)
+        """How a session's last completion was asked. A model that sleeps is not woken for that."""
+        return await self._serves("fim").require_awake().inspect(name)
 
-    def _require(self, role: Role) -> Supervisor:
+    def _serves(self, role: Role) -> HostedModel:
         if not self._serving:
             raise self._absent()
-        return self._serving[role].require()
+        return self._serving[role]
 
     def _awake(self) -> list[Supervisor]:
         """Whoever can be asked something without being woken for it."""
         if not self._serving:
             raise self._absent()
-        return [model.require() for model in self._hosted() if model.state is not WorkerState.SLEEPING]
+        return [model.require_awake() for model in self._hosted() if model.state is not WorkerState.SLEEPING]
 
     def _absent(self) -> BotframeworkError:
         if self._stopped:
@@ -386,10 +389,9 @@ class Router:
 
     async def snapshot(self) -> Snapshot:
         """How everything is, now; figures that a worker does not give in time are the last ones."""
-        notices = [text for model in self._hosted() for text in model.notices]
-        return await self._gauges.read(
-            self._serving, log_file=self._hosting.log_file, notice=" ".join((*notices, *self._machine.told))
-        )
+        self._machine.glance()
+        notices = (*(text for model in self._hosted() for text in model.notices), *self._machine.told)
+        return await self._gauges.read(self._serving, log_file=self._hosting.log_file, notice=" ".join(notices))
 
 
 async def _joined(answers: Iterable[Awaitable[tuple[SessionInfo, ...]]]) -> tuple[SessionInfo, ...]:

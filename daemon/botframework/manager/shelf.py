@@ -1,6 +1,7 @@
 """The model files that can be chosen from: the embedded one, the configured ones, the user's and other programs'.
 
 Files are found by their names and described by their headers, which are read once for as long as a file stays the same.
+Whether a file fits is told anew each time: the machine may have got a GPU, or lost one.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from botframework.errors import BotframeworkError, ConfigError
 from botframework.manager import machine
 from botframework.manager.entry import ModelEntry
 from botframework.manager.folder import models_folder
-from botframework.manager.load import EMBEDDED_MODEL, find_fit, model_path, whole_shape
+from botframework.manager.load import embedded_path, find_fit, model_path, with_parts
 from botframework.manager.roles import ROLES, SERVED, model_of
 from botframework.manager.status import Problem
 from botframework.models import gguf, parts
+from botframework.models.shape import shape_of
 from botframework.models.source import printable
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
     from botframework.config import Settings
     from botframework.manager.entry import Source
-    from botframework.models.gguf import GgufHeader
     from botframework.models.hardware import Hardware
+    from botframework.models.shape import ModelShape
     from botframework.models.store.value import InstalledModel
 
 _log = logging.getLogger(__name__)
@@ -65,12 +67,22 @@ class Found:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What a file's header says, on whatever machine it lies."""
+
+    entry: ModelEntry
+    shape: ModelShape | None = None
+    """Of its own part of the weights; None: it cannot be loaded."""
+    n_files: int = 1
+
+
 class Shelf:
     """Lists model files. Reads disks: not for an event loop, but for any thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._described: OrderedDict[tuple[object, ...], ModelEntry] = OrderedDict()
+        self._described: OrderedDict[tuple[object, ...], _Described] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -95,9 +107,9 @@ class Shelf:
 
     def _list(self, loaded: Collection[str]) -> Listing:
         found, kept = look(self.folder), self._kept()
-        here = functools.cache(machine.present)  # once for all files that have to be read
+        here = functools.cache(machine.present)  # once for all files
         configured = self._configured()
-        fixed = [EMBEDDED_MODEL] if EMBEDDED_MODEL.is_file() else []
+        fixed = [embedded_path()] if embedded_path().is_file() else []
         fixed += [*configured, *map(Path, loaded)]
         paths: dict[str, Path] = {}
         for path in (*fixed, *found.paths, *(Path(model.path) for model in kept.values())):
@@ -106,12 +118,12 @@ class Shelf:
         in_use = {_identity(Path(path)) for path in loaded}
         at_start = {_identity(path) for path in configured}
         if any(model_of(self._settings, role) is None for role in SERVED):
-            at_start.add(_identity(EMBEDDED_MODEL))
+            at_start.add(_identity(embedded_path()))
         entries = (
             msgspec.structs.replace(
                 self._described_as(path, kept.get(identity), here),
                 loaded=identity in in_use,
-                embedded=identity == _identity(EMBEDDED_MODEL),
+                embedded=identity == _identity(embedded_path()),
                 configured=identity in at_start,
             )
             for identity, path in itertools.islice(paths.items(), most)
@@ -132,7 +144,7 @@ class Shelf:
 
     def _described_as(self, path: Path, kept: InstalledModel | None, here: Callable[[], Hardware]) -> ModelEntry:
         """The description, and where the file is from; ``here`` looks at the machine."""
-        entry = self._describe(path, here)
+        entry = self._judged(path, self._describe(path), here)
         if kept is None:
             return msgspec.structs.replace(entry, source=self._source(path))
         # Ollama names files by their digests; people know its models by other names.
@@ -141,7 +153,7 @@ class Shelf:
 
     def _source(self, path: Path) -> Source:
         identity = _identity(path)
-        if identity == _identity(EMBEDDED_MODEL):
+        if identity == _identity(embedded_path()):
             return "embedded"
         return "folder" if Path(identity).is_relative_to(_identity(self.folder)) else "file"
 
@@ -155,7 +167,7 @@ class Shelf:
         """
         if self._settings.workspace_trusted:
             return
-        if _identity(path) not in {_identity(each) for each in (EMBEDDED_MODEL, *self._configured(), *self.paths())}:
+        if _identity(path) not in {_identity(each) for each in (embedded_path(), *self._configured(), *self.paths())}:
             raise ConfigError(
                 f"the workspace is not trusted: only the models in {printable(self.folder)}, those of other programs, "
                 "the configured ones and the embedded one can be loaded"
@@ -171,53 +183,67 @@ class Shelf:
                     found.setdefault(model_path(name))
         return tuple(found)
 
-    def _describe(self, path: Path, here: Callable[[], Hardware]) -> ModelEntry:
+    def _judged(self, path: Path, described: _Described, here: Callable[[], Hardware]) -> ModelEntry:
+        """The entry, and whether the model fits this machine as it is now."""
+        if described.shape is None:
+            return described.entry
+        try:
+            fits_here = fits(self._settings, here(), path, described.shape, described.n_files)
+        except BotframeworkError as error:
+            return msgspec.structs.replace(described.entry, problem=_problem(error))
+        return msgspec.structs.replace(described.entry, fits=fits_here)
+
+    def _describe(self, path: Path) -> _Described:
         try:
             status = path.stat()
         except (OSError, ValueError):
-            return self._read(path, 0, here)
+            return _read(path, 0)
         key = (str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         if key not in self._described:
-            self._described[key] = self._read(path, status.st_size, here)
+            self._described[key] = _read(path, status.st_size)
             while len(self._described) > MAX_REMEMBERED:
                 self._described.popitem(last=False)
         self._described.move_to_end(key)
         return self._described[key]
 
-    def _read(self, path: Path, size: int, here: Callable[[], Hardware]) -> ModelEntry:
-        blank = ModelEntry(
-            name=printable(path.name),
-            path=printable(path),
-            size_bytes=size,
-            architecture="",
-            quantization=None,
-            parameters=None,
-            n_ctx_train=None,
-            can_infill=None,
-            has_chat_template=None,
-            fits=None,
-            loaded=False,
-            embedded=False,
-            configured=False,
-            source="file",
-            problem=None,
-        )
-        try:
-            header = gguf.read_header(path)
-            fits_here = fits(self._settings, here(), header)
-        except BotframeworkError as error:
-            return msgspec.structs.replace(blank, problem=Problem(kind=type(error).__name__, message=error.message))
-        return msgspec.structs.replace(
-            blank,
-            name=header.name,
-            architecture=header.architecture,
-            quantization=header.quantization,
-            parameters=header.n_params,
-            n_ctx_train=header.n_ctx_train,
-            can_infill=header.can_infill,
-            has_chat_template=header.chat_template is not None,
-            fits=fits_here,
-        )
+
+def _read(path: Path, size: int) -> _Described:
+    blank = ModelEntry(
+        name=printable(path.name),
+        path=printable(path),
+        size_bytes=size,
+        architecture="",
+        quantization=None,
+        parameters=None,
+        n_ctx_train=None,
+        can_infill=None,
+        has_chat_template=None,
+        fits=None,
+        loaded=False,
+        embedded=False,
+        configured=False,
+        source="file",
+        problem=None,
+    )
+    try:
+        header = gguf.read_header(path)
+    except BotframeworkError as error:
+        return _Described(msgspec.structs.replace(blank, problem=_problem(error)))
+    entry = msgspec.structs.replace(
+        blank,
+        name=header.name,
+        architecture=header.architecture,
+        quantization=header.quantization,
+        parameters=header.n_params,
+        n_ctx_train=header.n_ctx_train,
+        can_infill=header.can_infill,
+        has_chat_template=header.chat_template is not None,
+    )
+    return _Described(entry, shape_of(header), header.n_files)
+
+
+def _problem(error: BotframeworkError) -> Problem:
+    return Problem(kind=type(error).__name__, message=error.message)
 
 
 def look(folder: Path) -> Found:
@@ -271,10 +297,11 @@ def _identity(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def fits(settings: Settings, here: Hardware, header: GgufHeader) -> bool | None:
+def fits(settings: Settings, here: Hardware, path: Path, shape: ModelShape, n_files: int) -> bool | None:
     """Whether a model with its contexts finds room on this machine when nothing else is there.
 
-    Looks at the sizes of the other files of a split model; None if their names cannot be told.
+    Looks at the sizes of the other files of a split model, of which ``path`` is the first and ``shape`` has the weights
+    of that; None if their names cannot be told.
 
     Raises
     ------
@@ -283,6 +310,6 @@ def fits(settings: Settings, here: Hardware, header: GgufHeader) -> bool | None:
     ModelNotFound
         A part is missing.
     """
-    if header.n_files > 1 and not parts.others(Path(header.path), header.n_files):
+    if n_files > 1 and not parts.others(path, n_files):
         return None
-    return find_fit(settings, here, whole_shape(header)).placement != "none"
+    return find_fit(settings, here, with_parts(shape, path, n_files)).placement != "none"

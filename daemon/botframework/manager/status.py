@@ -127,6 +127,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     suggestions_accepted_today: int = 0
     log_file: str = ""
     notice: str = ""
-    """A decision that a person should know of, such as a context that was made smaller for want of memory; or empty."""
+    """What a person should know of: a context that was made smaller for want of memory, a GPU that came or is gone; or
+    empty."""
     error: Problem | None = None
     """Set in the states ``error`` and ``restarting``."""

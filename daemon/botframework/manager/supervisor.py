@@ -128,7 +128,7 @@ class Supervisor:
         return len(self._dispatch) > 0
 
     async def until_idle(self) -> None:
-        """Wait for a moment in which no request is with the worker."""
+        """Wait for a moment in which neither a request nor a question is with the worker."""
         await self._dispatch.until_empty()
 
     async def stats(self) -> Stats:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from botframework.models.architecture_names import ARCHITECTURE_NAMES
 from botframework.models.header import ArrayValue, SkippedArray, ValueType
 
 if TYPE_CHECKING:
@@ -194,6 +195,12 @@ def _kind(header: GgufHeader) -> Iterator[str]:
     general_type = header.text("general.type") or ""
     if header.architecture == "clip" or general_type in NOT_MODELS:
         yield f"is {NOT_MODELS.get(general_type, 'a vision projector')}, not a language model"
+    if header.architecture not in ARCHITECTURE_NAMES:
+        # Before its keys, which are named after it: that one of them is missing would help nobody.
+        yield (
+            f"is a model of the architecture {header.architecture[:40]!r}, which the llama.cpp in this botframework "
+            "does not support: a newer botframework may, or take another model"
+        )
     if header.metadata.get("split.no", 0) != 0:
         yield "is a later part of a split model; open its first part (…-00001-of-…)"
     if not header.tensors:

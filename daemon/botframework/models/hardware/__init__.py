@@ -6,6 +6,7 @@ limits count as the machine's. Linux is run; the macOS and Windows branches were
 
 from __future__ import annotations
 
+from botframework.models.hardware.card_list import cards
 from botframework.models.hardware.devices import sample_with_devices, with_devices
 from botframework.models.hardware.history import since_last_look
 from botframework.models.hardware.machine import Battery, DeviceMemory, Gpu, Hardware, MemorySample
@@ -19,6 +20,7 @@ __all__ = [
     "Gpu",
     "Hardware",
     "MemorySample",
+    "cards",
     "changes",
     "has_nvidia_driver",
     "probe",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from botframework.models.hardware.machine import Hardware
 from botframework.models.hardware.words import changes
-from botframework.process.durable import replace_whole
+from botframework.process.durable import replace_whole, sweep_unnamed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +18,8 @@ Kept = TypeVar("Kept")
 
 MAX_FILE_BYTES = 64 * 1024
 """A larger file is not ours."""
+UNFINISHED_AGE_S = 86_400.0
+"""A file that has not taken its name for a day belongs to a process that was killed while it wrote."""
 
 
 def since_last_look(file: Path, hardware: Hardware) -> tuple[str, ...]:
@@ -25,7 +28,10 @@ def since_last_look(file: Path, hardware: Hardware) -> tuple[str, ...]:
     The file is replaced whole, and only when something in it is out of date. Nothing is said at the first look, after
     an update that changed what a machine is, or when the file cannot be read or written: it is a cache.
     """
-    before = _read(file, Hardware)
+    try:
+        before = _read(file, Hardware)
+    except OSError:
+        return ()  # the next look may be able to compare
     if before is None:
         _write(file, hardware)
         return ()
@@ -47,7 +53,10 @@ def _completed(before: Hardware, hardware: Hardware) -> Hardware:
 
 def highest_bandwidth(file: Path, cpu: str, measured: float | None) -> float | None:
     """The highest memory bandwidth in GB/s that was measured with this processor, now or before; kept in the file."""
-    best = _read(file, dict[str, float]) or {}
+    try:
+        best = _read(file, dict[str, float]) or {}
+    except OSError:
+        return measured  # what stands there is not lost by that
     before = best.get(cpu)
     if measured is None or (before is not None and before >= measured):
         return before
@@ -56,13 +65,14 @@ def highest_bandwidth(file: Path, cpu: str, measured: float | None) -> float | N
 
 
 def _read(file: Path, kind: type[Kept]) -> Kept | None:
+    """The content; None if there is no file, or it is none of ours. Raises `OSError`."""
     import msgspec  # on use: whoever only probes has no need of it
 
     try:
         with file.open("rb") as source:
             raw = source.read(MAX_FILE_BYTES + 1)
         return msgspec.json.decode(raw, type=kind) if len(raw) <= MAX_FILE_BYTES else None
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
 
 
@@ -71,4 +81,5 @@ def _write(file: Path, kept: object) -> None:
 
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sweep_unnamed(file.parent, time.time() - UNFINISHED_AGE_S)
         replace_whole(file, msgspec.json.encode(kept), durable=False)

@@ -2,7 +2,8 @@
 
 Every token reads all weights once, so reading is what is measured: each core looks for a byte that is not there
 (`memchr`) in a stretch of its own, and all stretches together are larger than the caches. Such a buffer is no guest for
-the daemon, whose memory is small and promised; so it is measured in a process of its own.
+the daemon, whose memory is small and promised; so it is measured in a process of its own, ``botframework worker
+bandwidth``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from botframework.models.hardware import kernel
 from botframework.models.hardware.memory import ram
 from botframework.models.hardware.processor import logical_cores, physical_cores
-from botframework.process import worker_environment
+from botframework.process import own_command, probe_environment
 
 LEAST_BUFFER_BYTES = 64 << 20
 USUAL_BUFFER_BYTES = 256 << 20
@@ -39,14 +40,10 @@ def measured_bandwidth() -> float | None:
 
     Less than the memory's data sheet promises, and less still while others use the memory.
     """
-    if getattr(sys, "frozen", False):
-        return None  # a frozen program is no interpreter that could be started on this module
-    # -P: the working folder may hold a file named like one of our modules.
-    command = (sys.executable, "-P", "-m", __name__)
     try:
         answer = subprocess.run(
-            command,
-            env=worker_environment(os.environ),
+            own_command("worker", "bandwidth"),
+            env=probe_environment(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=DEADLINE_S,
@@ -123,5 +120,6 @@ def _last_level_bytes() -> int:
     return sum(largest.values())
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be that process: write `reading_speed` to standard output."""
     sys.stdout.write(f"{reading_speed():.1f}\n")

@@ -18,7 +18,7 @@ from botframework.errors import StoreError
 from botframework.models.store import blobs, holds, journal, links, manifest
 from botframework.models.store.layout import LOCK_PATIENCE_S, digest_in
 from botframework.models.store.room import disk_errors
-from botframework.process.durable import TEMPORARY, flush_folder
+from botframework.process.durable import flush_folder, sweep_unnamed
 from botframework.process.lock import FileLock
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ TEMPORARY_AGE_S = 600.0
 SHEET_AGE_S = 600.0
 """The outcome of a download is of interest for those who have waited for it."""
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY))
 _OF_DOWNLOAD = re.compile(r"((?:sha256|from)-[0-9a-f]{64})\.(part|part\.journal|part\.journal\.new|progress|lock)")
 
 
@@ -194,9 +193,7 @@ def _sweep(layout: Layout) -> None:
             if digest_in(path.name) not in needed and _is_older(path, UNFINISHED_AGE_S) and not holds.is_held(path):
                 path.unlink(missing_ok=True)
         for folder in (layout.blobs, layout.manifests):
-            for path in list(folder.iterdir()):
-                if _TEMPORARY.fullmatch(path.name) and _is_older(path, TEMPORARY_AGE_S):
-                    path.unlink(missing_ok=True)
+            sweep_unnamed(folder, time.time() - TEMPORARY_AGE_S)
         _sweep_downloads(layout, age_s=UNFINISHED_AGE_S)
 
 

@@ -92,6 +92,16 @@ def models(around: Surroundings) -> tuple[InstalledModel, ...]:
     return tuple(found.values())
 
 
+def places(around: Surroundings) -> Iterator[tuple[str, Path]]:
+    """Each program's name and a folder that is looked through for its models; it need not exist."""
+    for root in _ollama_folders(around):
+        yield "Ollama", root
+    for root in _lm_studio_folders(around):
+        yield "LM Studio", root
+    yield "llama.cpp", _llama_cpp_folder(around)
+    yield "Hugging Face", _hugging_face_folder(around)
+
+
 def holding(around: Surroundings, files: tuple[RemoteFile, ...]) -> Iterator[InstalledModel]:
     """Those that may be what is to be pulled, by their digest or else by name and size. Only a digest is proof."""
     first = files[0].filename.rpartition("/")[2]
@@ -109,14 +119,17 @@ def holding(around: Surroundings, files: tuple[RemoteFile, ...]) -> Iterator[Ins
 
 def ollama(around: Surroundings) -> Iterator[InstalledModel]:
     """Files named by their digest, and for each model a manifest that names them."""
-    for root in (around.folder("OLLAMA_MODELS"), around.home / ".ollama" / "models", OLLAMA_SERVICE):
-        if root is None:
-            continue
+    for root in _ollama_folders(around):
         manifests = root / "manifests"
         for entry in _walk(manifests, MAX_DEPTH, [MAX_SCANNED]):
             found = _ollama_model(root, Path(entry.path))
             if found is not None:
                 yield found
+
+
+def _ollama_folders(around: Surroundings) -> Iterator[Path]:
+    chosen = around.folder("OLLAMA_MODELS")
+    yield from (root for root in (chosen, around.home / ".ollama" / "models", OLLAMA_SERVICE) if root is not None)
 
 
 def _ollama_model(root: Path, manifest: Path) -> InstalledModel | None:
@@ -140,30 +153,42 @@ def _ollama_model(root: Path, manifest: Path) -> InstalledModel | None:
 
 def lm_studio(around: Surroundings) -> Iterator[InstalledModel]:
     """``publisher/model/file.gguf`` below its home, which a pointer file names."""
+    for root in _lm_studio_folders(around):
+        yield from _files("lmStudio", root, depth=3)
+
+
+def _lm_studio_folders(around: Surroundings) -> Iterator[Path]:
     homes = [around.home / ".lmstudio", around.home / ".cache" / "lm-studio"]
     with contextlib.suppress(OSError, ValueError):
         pointed = Path((around.home / ".lmstudio-home-pointer").read_text("utf-8")[:4_096].strip())
         if pointed.is_absolute():
             homes.insert(0, pointed)
-    for home in dict.fromkeys(homes):
-        yield from _files("lmStudio", home / "models", depth=3)
+    yield from (home / "models" for home in dict.fromkeys(homes))
 
 
 def llama_cpp(around: Surroundings) -> Iterator[InstalledModel]:
     """Its own cache, flat; newer ones use that of the Hugging Face libraries."""
-    yield from _files("llamaCpp", around.folder("LLAMA_CACHE") or around.caches / "llama.cpp", depth=0)
+    yield from _files("llamaCpp", _llama_cpp_folder(around), depth=0)
+
+
+def _llama_cpp_folder(around: Surroundings) -> Path:
+    return around.folder("LLAMA_CACHE") or around.caches / "llama.cpp"
 
 
 def hugging_face(around: Surroundings) -> Iterator[InstalledModel]:
     """``models--owner--repository/snapshots/commit/file``, a link to a blob that is named by its digest."""
-    home = around.folder("HF_HOME") or (around.folder("XDG_CACHE_HOME") or around.home / ".cache") / "huggingface"
-    root = around.folder("HF_HUB_CACHE") or around.folder("HUGGINGFACE_HUB_CACHE") or home / "hub"
     try:
-        repositories = sorted(path for path in root.iterdir() if path.name.startswith("models--"))
+        folders = sorted(_hugging_face_folder(around).iterdir())
     except OSError:
         return
-    for repository in repositories:
-        yield from _files("huggingFace", repository / "snapshots", depth=MAX_DEPTH - 1)
+    for repository in folders:
+        if repository.name.startswith("models--"):
+            yield from _files("huggingFace", repository / "snapshots", depth=MAX_DEPTH - 1)
+
+
+def _hugging_face_folder(around: Surroundings) -> Path:
+    home = around.folder("HF_HOME") or (around.folder("XDG_CACHE_HOME") or around.home / ".cache") / "huggingface"
+    return around.folder("HF_HUB_CACHE") or around.folder("HUGGINGFACE_HUB_CACHE") or home / "hub"
 
 
 def _files(origin: Origin, root: Path, *, depth: int) -> Iterator[InstalledModel]:

@@ -51,7 +51,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     version: Annotated[int, msgspec.Meta(ge=1, le=1)] = 1
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
     reference: Annotated[str, msgspec.Meta(max_length=8_192)]
-    """What the user asked for."""
+    """What the user asked for, as far as it may be kept (`reference.lasting`); so is ``origin``."""
     origin: Annotated[str, msgspec.Meta(max_length=8_192)] = ""
     """What that meant: repository and commit, or an address."""
     pulled_at: float

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from botframework.errors import ModelError, PullRefused, StoreError
+from botframework.errors import ModelError, ModelNotFound, PullRefused, StoreError
 from botframework.models.store import commit, copying, foreign, links, manifest
 from botframework.models.store.blobs import Fetching, fetch, is_whole, require_model
 from botframework.models.store.digest import file_digest
 from botframework.models.store.layout import key_of, visible_name
 from botframework.models.store.manifest import Manifest, Part
-from botframework.models.store.reference import CatalogReference, FileReference, HubReference, parse
+from botframework.models.store.reference import (
+    FORMS,
+    CatalogReference,
+    FileReference,
+    HubReference,
+    lasting,
+    parse,
+)
 from botframework.models.store.room import allocated_bytes, disk_errors, require_room
 from botframework.models.store.selection import parts_of
 
@@ -85,7 +92,11 @@ def _named(reference: ModelReference) -> HubReference | WebReference | FileRefer
         return reference
     from botframework.models import catalog
 
-    entry = catalog.load_catalog(catalog.user_catalog_file()).entry(reference.name)
+    known = catalog.load_catalog(catalog.user_catalog_file())
+    try:
+        entry = known.entry(reference.name)
+    except ModelNotFound as error:
+        raise ModelNotFound(f"{error.message} A model is named by one of {FORMS}", **error.data) from error
     owner, _, repository = entry.repository.partition("/")
     return HubReference(owner, repository, quantization=reference.quantization or entry.usual_quantization)
 
@@ -114,7 +125,13 @@ def _manifest(reference: str, resolved: Resolved) -> Manifest:
         )
         for name, file in zip(names, resolved.files, strict=True)
     )
-    return Manifest(name=names[0], reference=reference, origin=resolved.origin, pulled_at=time.time(), parts=parts)
+    return Manifest(
+        name=names[0],
+        reference=lasting(reference.strip()),
+        origin=lasting(resolved.origin),
+        pulled_at=time.time(),
+        parts=parts,
+    )
 
 
 def _is_same(known: Manifest, resolved: Resolved) -> bool:

@@ -34,10 +34,11 @@ _QUANTIZATION = re.compile(r"(?=.{1,32}$)[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*")
 _CATALOG_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _DIGEST_FRAGMENT = re.compile(r"sha256[=:]([0-9A-Fa-f]{64})")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-_FORMS = (
+FORMS = (
     "hf:owner/repo, hf:owner/repo:Q4_K_M, hf:owner/repo/file.gguf, https://host/file.gguf, the whole path of a file, "
     "or a name of the catalog"
 )
+"""For whoever has written none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def parse(text: str) -> ModelReference:
     """
     text = text.strip()
     if not text or len(text) > MAX_REFERENCE_CHARS or not text.isprintable():
-        raise PullRefused(f"{shown_name(text)} names no model; expected {_FORMS}")
+        raise PullRefused(f"{shown_name(text)} names no model; expected {FORMS}")
     if text[:3].lower() == "hf:":
         return _hub(text[3:].removeprefix("//"))
     if text[:8].lower() == "https://" or text[:7].lower() == "http://":
@@ -127,6 +128,14 @@ def parse(text: str) -> ModelReference:
     if (path := _file(text)) is not None:
         return path
     return _catalog(text)
+
+
+def lasting(text: str) -> str:
+    """What may be kept of a reference: an address without its query, which may be the signature of a private file."""
+    if text[:8].lower() != "https://" and text[:7].lower() != "http://":
+        return text
+    address, mark, fragment = text.partition("#")
+    return address.partition("?")[0] + mark + fragment
 
 
 def _hub(text: str) -> HubReference:
@@ -218,7 +227,7 @@ def _catalog(text: str) -> CatalogReference:
     name, colon, quantization = text.partition(":")
     if _CATALOG_NAME.fullmatch(name.lower()) and "/" not in quantization:
         return CatalogReference(name.lower(), _quantization(quantization) if colon else None)
-    hint = f"did you mean hf:{text}?" if re.fullmatch(r"[\w.-]+/[\w.-]+(?:[:/@].*)?", text) else f"expected {_FORMS}"
+    hint = f"did you mean hf:{text}?" if re.fullmatch(r"[\w.-]+/[\w.-]+(?:[:/@].*)?", text) else f"expected {FORMS}"
     raise PullRefused(f"{shown_name(text)} names no model; {hint}")
 
 

@@ -17,6 +17,7 @@ from botframework.errors import DigestMismatch, ModelNotFound, StoreError
 from botframework.models.source import printable
 from botframework.models.store import commit, foreign, holds, links, manifest, progress
 from botframework.models.store.layout import Layout
+from botframework.models.store.reference import lasting
 from botframework.models.store.room import allocated_bytes, disk_errors, free_bytes
 from botframework.models.store.selection import parts_of
 from botframework.models.store.value import InstalledModel, Usage
@@ -294,7 +295,7 @@ def _among(models: tuple[InstalledModel, ...], name: str) -> InstalledModel | No
     """The only one that the name means."""
     for matches in (
         [each for each in models if name in {each.name, each.path}],
-        [each for each in models if name == each.reference],
+        [each for each in models if lasting(name) == each.reference],
         [each for each in models if Path(each.path).name.lower() == name.lower()],
         [each for each in models if _is_one(name, each.path)],
     ):
