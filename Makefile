@@ -29,7 +29,10 @@ UNIT := tests/test_errors.py $(wildcard tests/test_bootstrap.py tests/test_confi
 	tests/worker/test_sessions.py tests/worker/test_speed.py tests/worker/test_threads.py tests/worker/test_turns.py \
 	tests/worker/test_window.py)
 
-.PHONY: help setup demo test check types unit typescript extension vscode bench soak schemas fmt clean
+# Which llama.cpp goes into the binary: cpu, cuda, vulkan, metal, native (packaging/binary/variants.py).
+VARIANT := cpu
+
+.PHONY: help setup demo test check types unit typescript extension vsix vscode binary frozen bench soak schemas fmt clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +66,15 @@ typescript: $(NODE_MODULES)
 extension: setup $(NODE_MODULES) ## build vscode-extension/dist/botframework.vsix
 	cd vscode-extension && $(NPM) run --silent package
 
+vsix: setup $(NODE_MODULES) ## build the .vsix for this system with dist/botframework inside; without that the one for all
+	@if test -e dist/botframework/botframework -o -e dist/botframework/botframework.exe; then \
+		(cd vscode-extension && $(NPM) run --silent package -- --binary ../dist/botframework) && \
+		build/binary/$(VARIANT)/venv/bin/python packaging/binary/sbom.py extension --output dist/botframework-vscode.cdx.json; \
+	else \
+		echo "no dist/botframework (make binary): this .vsix is for every system and brings no daemon"; \
+		cd vscode-extension && $(NPM) run --silent package; \
+	fi
+
 vscode: setup ## install the real VS Code of the browser suite into .tools, where Chromium is there to look at it
 	@if command -v "$${CHROMIUM:-chromium}" chromium-browser google-chrome >/dev/null; then \
 		$(BIN)/python packaging/install_code_server.py; \
@@ -74,12 +86,19 @@ test: setup extension vscode typescript ## everything that CI runs: check, then 
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy
-	$(PYTEST) -m "not soak" $(ARGS)
+	$(PYTEST) -m "not soak and not binary" $(ARGS)
+
+binary: ## make dist/: the program as one folder and as one file, which need no Python (VARIANT=cpu|cuda|vulkan|metal|native)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: sudo apt-get install python3.11" >&2; exit 1; }
+	@$(PYTHON) packaging/binary/build.py --variant $(VARIANT)
+
+frozen: setup extension vscode binary ## the tests of what `make binary` makes
+	$(PYTEST) -m "binary and not soak" $(ARGS)
 
 bench: setup ## the benchmarks, each beside its named peer
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
-soak: setup ## the full-length soak runs: minutes to hours
+soak: setup binary ## the full-length soak runs: minutes to hours
 	$(PYTEST) -m soak --timeout 0 $(ARGS)
 
 schemas: setup ## write schemas/*.json, the extension's protocol.ts and the tables of limits and settings from the code

@@ -1,7 +1,7 @@
 """``make bench``: every benchmark beside its peer, in one run. ``ARGS="c d --quick"`` chooses and shortens.
 
 The tables go to the terminal, and behind them the same as Markdown. Models, the peer's build and the picture of (g) are
-kept in ``tests/artefacts``; a first run needs the network and, for (g), a compiler.
+kept in ``tests/artefacts``; a first run needs the network and, for (g), a compiler; (m) needs what `make binary` makes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import busy, cancel, decode, frames, ghost_paint, pull, start
+from bench import busy, cancel, decode, frames, frozen, ghost_paint, pull, start
 from bench.keystrokes import accepting, beside_chat, restart, typing_session
 from bench.quality import comparison
 from bench.report import Report, markdown, show
@@ -36,6 +36,7 @@ BENCHES = {
     "j": accepting.measure,
     "k": ghost_paint.measure,
     "l": pull.measure,
+    "m": frozen.measure,
     "q": comparison.measure,
 }
 
@@ -61,7 +62,7 @@ def pick_model(choice: str, console: Console) -> tuple[Path, str]:
 def main() -> int:
     """Measure and print; the exit code says nothing about promises, which depend on the machine."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j k l q; all if none")
+    parser.add_argument("letters", nargs="*", help="which: a b c d e f g h i j k l m q; all if none")
     parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions")
     parser.add_argument("--model", default="qwen", help="qwen (the default), embedded, or a GGUF file")
     parser.add_argument("--corpus", type=Path, help="(q): the embedded model's corpus, for its held-out files")

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from botframework.demo.editor import Editor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent / "artefacts"
 EMBEDDED = HERE.parents[1] / "daemon" / "botframework" / "embedded" / "model.gguf"
 LOAD_DEADLINE_S = 120.0
+SOURCE_TREE = (sys.executable, "-P", "-m", "botframework")
+"""The program as it runs here; (m) has others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,9 @@ class Setting:
         return max(3, count // 10) if self.quick else count
 
 
-def daemon_command(*more: str) -> list[str]:
+def daemon_command(*more: str, program: Sequence[str] = SOURCE_TREE) -> list[str]:
     """How an editor starts the daemon."""
-    return [sys.executable, "-P", "-m", "botframework", "--stdio", f"--clientProcessId={os.getpid()}", *more]
+    return [*program, "--stdio", f"--clientProcessId={os.getpid()}", *more]
 
 
 def initialize(editor: Editor, root_uri: str | None = None) -> Any:
@@ -51,9 +53,11 @@ def initialize(editor: Editor, root_uri: str | None = None) -> Any:
 
 
 @contextlib.contextmanager
-def running(*more: str, root_uri: str | None = None) -> Iterator[tuple[Editor, dict[str, Any]]]:
+def running(
+    *more: str, root_uri: str | None = None, program: Sequence[str] = SOURCE_TREE
+) -> Iterator[tuple[Editor, dict[str, Any]]]:
     """A daemon with its model loaded, and what it said about the model."""
-    editor = Editor(daemon_command(*more))
+    editor = Editor(daemon_command(*more, program=program))
     try:
         initialize(editor, root_uri)
         editor.notify("initialized", {})

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import frozen
 from bench.report import Report, Row, markdown, quantile, spread
+
+WITH_BINARY = pytest.mark.skipif(not frozen.ONE_FOLDER.exists(), reason="there is no binary here (make binary)")
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 1), (0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100)])
@@ -35,7 +38,7 @@ def test_the_markdown_holds_every_row() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("letter", "abcdefghijklq")
+@pytest.mark.parametrize("letter", [*"abcdefghijklq", pytest.param("m", marks=WITH_BINARY)])
 def test_each_bench_runs(letter: str) -> None:
     """On the embedded model, with few repetitions: a table comes out; promises are not judged here."""
     command = [sys.executable, "-m", "bench", letter, "--quick", "--model", "embedded"]
