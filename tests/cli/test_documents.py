@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from support.shell import Shell
 
 COMMANDS = {
+    "version": "version",
+    "licences": "licences",
     "where": "where",
     "hardware": "hardware",
     "complete": "complete - --model {alphabet}",

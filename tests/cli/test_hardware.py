@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from support.lsp_client import DAEMON, running_daemon
+from support.real_daemon import PATIENCE_S
 
+if TYPE_CHECKING:
+    from support.real_daemon import Models
     from support.shell import Shell
 
 
@@ -41,6 +44,29 @@ def test_where(shell: Shell, home: Path) -> None:
     assert places["models"]["path"].startswith(str(shell.folder))
     assert places["models"]["exists"] is False
     assert places["embedded model"]["exists"] is True
+    assert places["token"]["path"].endswith("huggingface/token")
+    assert places["Ollama"]["path"].endswith("/models")
+
+
+async def test_where_tells_every_file(shell: Shell, home: Path, models: Models) -> None:
+    """Nothing that a daemon, a worker, a pull or a command writes lies anywhere else."""
+    found = {place["name"]: Path(place["path"]) for place in json.loads(shell.run("where", "--json").stdout)["places"]}
+    command = (*DAEMON, "--model", str(models.alphabet))
+    async with running_daemon(command, env=shell.env, cwd=shell.folder) as client:
+        await client.initialize(rootUri=shell.folder.as_uri())
+        await client.notification("$/botframework/modelReady", timeout_s=PATIENCE_S)
+        await client.open("file:///a.py", "x = " * 100)
+        await client.result(await client.inline("file:///a.py", 0, 4))
+        assert await client.leave() == 0
+    assert shell.run("models", "pull", str(models.alphabet)).returncode == 0
+    assert shell.run("models", "recommend").returncode == 0
+    # Older logs, and the lock under which they are renamed, lie beside the log.
+    told = [*found.values(), found["log"].parent]
+    written = [path for base in (shell.folder, home) for path in base.rglob("*") if path.is_file()]
+
+    assert found["log"] in written
+    assert any(path.is_relative_to(found["models"]) for path in written)
+    assert [path for path in written if not any(path.is_relative_to(place) for place in told)] == []
 
 
 def test_where_follows_the_settings(shell: Shell) -> None:

@@ -3,10 +3,10 @@
 ::
 
     botframework --stdio            the daemon, as an editor starts it
-    botframework worker …           a worker, as a daemon starts it
+    botframework worker …           a worker, as a daemon starts it, and what a worker starts itself
     botframework demo [FILE:L:C]    the main job on a terminal
     botframework models …           and the other commands of `COMMANDS`, each a module of this room
-    botframework --version
+    botframework --version          the same as the command of that name
 
 An editor waits for this module before anything else happens, so everything is imported where it is used.
 """
@@ -33,6 +33,8 @@ COMMANDS = types.MappingProxyType(
         "complete": "the ghost text for a place in a file",
         "chat": "a conversation with the model",
         "where": "the folders and files that are used",
+        "version": "which program and which llama.cpp this is",
+        "licences": "the licences of everything inside",
     }
 )
 """Each is a module of this room with a ``main``, and does what is said here."""
@@ -44,16 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the process that the arguments ask for; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["worker"]:
-        from botframework.worker.main import main as worker
-
-        worker(words[1:])
+        _worker(words[1:])
         return 0
     if words[:1] == ["demo"]:
+        _stay_with_bootloader()
         from botframework.demo import main as demo
 
         return demo(words[1:])
     if words and words[0] in COMMANDS:
         return _command(words[0], words[1:])
+    if "--version" in words:
+        return _command("version", [word for word in words if word != "--version"])
     if "--stdio" in words:
         return _daemon(words)
     parser = _parser()
@@ -65,8 +68,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_USAGE
 
 
+def _worker(words: Sequence[str]) -> None:
+    """Be a worker, or one of the small processes that ours start and nobody else."""
+    match words[:1]:
+        case ["template"]:
+            from botframework.worker.template import main as template
+
+            template(words[1:])
+        case ["bandwidth"]:
+            from botframework.models.hardware.measured import main as bandwidth
+
+            bandwidth()
+        case _:
+            _stay_with_bootloader()
+            from botframework.worker.main import main as worker
+
+            worker(words)
+
+
+def _stay_with_bootloader() -> None:
+    """In a program of one file: keep the folder that it runs from, end with its bootloader, count each key once."""
+    from botframework.process import program
+
+    if program.unpacked_folder() is None:
+        return
+    import signal
+
+    from botframework.process import ParentWatch, unpacked, without_echo
+
+    unpacked.claim()
+    ParentWatch().start_with_bootloader()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, without_echo(signal.default_int_handler))
+
+
 def _command(name: str, words: Sequence[str]) -> int:
     """Run a command. Its import is spelt out, so that whoever packs a program sees what it is made of."""
+    _stay_with_bootloader()
     match name:
         case "models":
             from botframework.cli.models import main as command
@@ -78,8 +116,12 @@ def _command(name: str, words: Sequence[str]) -> int:
             from botframework.cli.complete import main as command
         case "chat":
             from botframework.cli.chat import main as command
-        case _:
+        case "where":
             from botframework.cli.where import main as command
+        case "version":
+            from botframework.cli.version import main as command
+        case _:
+            from botframework.cli.licences import main as command
     return command(words)
 
 
@@ -106,10 +148,15 @@ def _daemon(words: Sequence[str]) -> int:
 
     # Half a second of imports makes many objects and little garbage: fewer collections save 15 % of it.
     gc.set_threshold(*GC_THRESHOLDS)
-    from botframework.process import ParentWatch
+    from botframework.process import ParentWatch, program
 
     watch = ParentWatch()
     watch.start()
+    if program.unpacked_folder() is not None:
+        from botframework.process import unpacked
+
+        unpacked.claim()
+        unpacked.sweep_later()
     if options.client_process_id is not None:
         watch.add(options.client_process_id)
 
@@ -131,8 +178,6 @@ def _daemon(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    from botframework import __version__
-
     listed = {**COMMANDS, "demo": "the main job on a terminal, step by step"}
     parser = argparse.ArgumentParser(
         prog="botframework",
@@ -142,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"botframework {__version__}")
+    parser.add_argument("--version", action="store_true", help="which program and which llama.cpp this is")
     parser.add_argument("--stdio", action="store_true", help="speak LSP on standard input and output")
     parser.add_argument(
         "--clientProcessId", dest="client_process_id", type=int, metavar="PID", help="end when this process ends"

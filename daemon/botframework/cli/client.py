@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botframework.cli import command
 from botframework.demo.editor import DemoError, Editor, ModelUnusable, RequestFailed, daemon_command
 from botframework.errors import BotframeworkError, WorkerUnavailable, from_wire
-from botframework.manager.load import EMBEDDED_MODEL
+from botframework.manager.load import embedded_path
 from botframework.manager.roles import model_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def daemon(
     wanted = {"sessions.snapshots": "false", "completion.prefetch": "false", "worker.preload": "true", **defaults}
     arguments = [part for name, value in wanted.items() for part in ("--set", f"{name}={value}")]
     arguments += [part for assignment in options.set for part in ("--set", assignment)]
-    path = options.model or model_of(command.read_settings(options, terminal), role) or EMBEDDED_MODEL
+    path = options.model or model_of(command.read_settings(options, terminal), role) or embedded_path()
     arguments += ["--set", f"models.fim={path}", "--set", f"models.chat={path}"]
     with in_our_words():
         editor = Editor(daemon_command("--log-level=error", *arguments))

@@ -17,6 +17,7 @@ from botframework.models.recommendation import Placement  # noqa: TC001 - msgspe
 from botframework.models.store.value import DownloadProgress, InstalledModel, Usage
 
 Outcome = Literal["ok", "warning", "failed", "skipped"]
+Form = Literal["source", "folder", "file"]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -40,6 +41,38 @@ class Places(Document, frozen=True, kw_only=True):
     """The folders and files that are used."""
 
     places: tuple[Place, ...]
+
+
+# --- version, licences ------------------------------------------------------------------------------------------------
+
+
+class ProgramVersion(Document, frozen=True, kw_only=True):
+    """Which program this is."""
+
+    version: str
+    form: Form
+    """Run by a Python that it was installed into, or packed: a folder, or one file that unpacks itself."""
+    variant: str
+    """Of a packed program what its llama.cpp computes on: ``cpu``, ``cuda``, …; empty otherwise."""
+    commit: str
+    """Of a packed program the commit that it was made from, ``-dirty`` if with changes; empty if unknown."""
+    engine: str
+    """llama.cpp's version, commit and binding; empty if it does not run here."""
+    features: str
+    """What llama.cpp was built with and uses here, in its own words."""
+    processors: tuple[str, ...]
+    """The processors that it has a library for, of which it takes the best; empty: it was compiled for one."""
+    devices: tuple[str, ...]
+    problem: str
+    """Why llama.cpp does not run here; empty if it does."""
+    python: str
+    system: str
+
+
+class Licences(Document, frozen=True, kw_only=True):
+    """The terms of everything that is inside."""
+
+    text: str
 
 
 # --- complete, chat ---------------------------------------------------------------------------------------------------
@@ -209,6 +242,8 @@ class Failure(Document, frozen=True, kw_only=True):
 
 DOCUMENTS = MappingProxyType(
     {
+        "version": ProgramVersion,
+        "licences": Licences,
         "where": Places,
         "hardware": HardwareSummary,
         "complete": Completion,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import botframework
 from botframework.cli.checks.finding import failed, good, warning
 from botframework.models.hardware import has_nvidia_driver
+from botframework.process.program import is_frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def program(_case: Case) -> Iterator[Finding]:
 
 def _own_program() -> Path | None:
     """The console script of this very installation."""
-    if getattr(sys, "frozen", False):
+    if is_frozen():
         return Path(sys.executable)
     suffix = ".exe" if sys.platform == "win32" else ""
     path = Path(sysconfig.get_path("scripts")) / (PROGRAM + suffix)
@@ -58,12 +59,14 @@ def _own_program() -> Path | None:
 
 def packages(_case: Case) -> Iterator[Finding]:
     """Whether every library is there that the program was installed with."""
+    if is_frozen():
+        return  # it has its libraries in it
     from importlib import metadata
 
     try:
         required = [line for line in metadata.requires(PROGRAM) or () if "extra ==" not in line]
     except metadata.PackageNotFoundError:
-        return  # a program of one file has its libraries in it
+        return  # run from a source tree that was never installed
     wrong = [told for line in required if (told := _missing(line))]
     if wrong:
         yield failed("libraries", "; ".join(wrong), f"`{sys.executable} -m pip install --upgrade {PROGRAM}`")
@@ -89,15 +92,26 @@ def _missing(requirement: str) -> str:
 def engine(case: Case) -> Iterator[Finding]:
     """Whether llama.cpp runs here."""
     if case.engine_error is not None:
-        yield failed(
-            "llama.cpp",
-            case.engine_error.message,
-            "install llama-cpp-python again from source, so that it is built for this processor: "
-            f"`{sys.executable} -m pip install --force-reinstall --no-deps --no-binary :all: llama-cpp-python`",
-        )
+        yield failed("llama.cpp", case.engine_error.message, _another_engine())
     else:
         names = ", ".join(device.description.strip() or device.name for device in case.devices)
         yield good("llama.cpp", f"it runs; devices: {names or 'none'}")
+
+
+def _another_engine() -> str:
+    """What to do about a llama.cpp that does not run."""
+    if is_frozen():
+        return f"get the program again, or install {PROGRAM} from source, so that llama.cpp is built for this processor"
+    return (
+        "install llama-cpp-python again from source, so that it is built for this processor: "
+        f"`{sys.executable} -m pip install --force-reinstall --no-deps --no-binary :all: llama-cpp-python`"
+    )
+
+
+def _engine_for_gpus() -> str:
+    if is_frozen():
+        return "get the variant of this program that is built for it, or install botframework from source"
+    return f"build llama-cpp-python for it, as {GPU_BUILD} says"
 
 
 def gpus(case: Case) -> Iterator[Finding]:
@@ -109,7 +123,7 @@ def gpus(case: Case) -> Iterator[Finding]:
             yield warning(
                 "GPU",
                 f"llama.cpp cannot use {gpu.name}: models run on the processor",
-                f"build llama-cpp-python for it, as {GPU_BUILD} says; see also whether CUDA_VISIBLE_DEVICES hides it",
+                f"{_engine_for_gpus()}; see also whether CUDA_VISIBLE_DEVICES hides it",
             )
     if has_nvidia_driver() and not any(gpu.vendor == "nvidia" for gpu in case.machine.gpus):
         yield warning(
