@@ -82,7 +82,7 @@ vscode: setup ## install the real VS Code of the browser suite into .tools, wher
 		echo "no Chromium (sudo apt-get install chromium): the browser suite will be skipped"; \
 	fi
 
-test: setup extension vscode typescript ## everything that CI runs: check, then every test but the soaks
+test: setup extension vscode typescript ## everything that CI runs: check, then every test but the soaks and those of the binary
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m mypy

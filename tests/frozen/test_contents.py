@@ -93,7 +93,8 @@ def test_where_everything_is(binary: Binary, bare_environment: dict[str, str], h
     places = {place["name"]: place for place in json.loads(run(binary, bare_environment, "where", "--json"))["places"]}
 
     assert Path(places["program"]["path"]).samefile(binary.path)
-    assert places["embedded model"]["exists"]
+    # One file keeps a copy of its model where all of its starts find it, from the first use on.
+    assert places["embedded model"]["exists"] == (binary.form == "folder")
     assert places["runtime"]["path"] == str(home)
     for name in ("settings", "models", "sessions", "log"):
         assert Path(places[name]["path"]).is_relative_to(tmp_path)

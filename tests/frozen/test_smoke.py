@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from botframework import __version__
@@ -12,7 +14,6 @@ from support.lsp_client import running_daemon
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from frozen.conftest import Binary
 
@@ -85,12 +86,14 @@ async def test_an_editor_is_served(binary: Binary, bare_environment: dict[str, s
         params: dict[str, Any] = {"prefix": CODE, "suffix": "\n", "maxTokens": 8}
         completed = await client.request("botframework/complete", params, timeout_s=LOAD_DEADLINE_S)
         status = await client.request("botframework/status")
-        worker = status["workerPid"]
+        worker = psutil.Process(status["workerPid"])
+        runs = Path(worker.exe())
         left = await client.leave()
 
     assert answer["serverInfo"] == {"name": "botframework", "version": __version__}
     assert completed["text"].strip()
-    assert worker not in {None, client.process.pid}
+    assert worker.pid != client.process.pid
+    assert runs == binary.path.resolve()
     assert left == 0
 
 

@@ -15,9 +15,9 @@ from botframework.manager.entry import ModelEntry  # noqa: TC001 - msgspec reads
 from botframework.models.catalog import CatalogEntry  # noqa: TC001 - msgspec reads the annotations
 from botframework.models.recommendation import Placement  # noqa: TC001 - msgspec reads the annotations
 from botframework.models.store.value import DownloadProgress, InstalledModel, Usage
+from botframework.process.program import Form  # noqa: TC001 - msgspec reads the annotations
 
 Outcome = Literal["ok", "warning", "failed", "skipped"]
-Form = Literal["source", "folder", "file"]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

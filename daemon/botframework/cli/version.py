@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from botframework.cli.documents import Form
     from botframework.cli.terminal import Terminal
 
 BUILD_FILE = Path(botframework.__file__).parent / "build.json"
@@ -70,7 +69,7 @@ def look() -> ProgramVersion:
     build = read_build(BUILD_FILE)
     return ProgramVersion(
         version=botframework.__version__,
-        form=form(),
+        form=program.form(),
         variant=build.variant,
         commit=build.commit,
         engine=engine.engine,
@@ -81,13 +80,6 @@ def look() -> ProgramVersion:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
     )
-
-
-def form() -> Form:
-    """How the program is packed."""
-    if not program.is_frozen():
-        return "source"
-    return "folder" if program.unpacked_folder() is None else "file"
 
 
 def read_build(path: Path) -> BuildInfo:

@@ -30,6 +30,9 @@ STUCK_INTERPRETER_S = 0.25
 ECHO_S = 0.1
 """The bootloader passes a signal on in less; nobody presses a key twice in this time."""
 
+_heard: dict[int, float] = {}
+"""By signal, when it last came (`time.monotonic`); like signals themselves of the whole process."""
+
 
 def exit_now(code: int) -> Never:
     """End the process: no handlers, no flushing, nothing that could block."""
@@ -93,14 +96,14 @@ def without_echo(handle: Callable[[int, FrameType | None], object]) -> Callable[
     """A handler that is called once for a signal that comes twice within `ECHO_S`.
 
     A terminal sends its Ctrl-C to all processes of the job. In a program of one file the bootloader is one of them,
-    and passes on to us what it gets: two signals for one key, where the second one means more than the first.
+    and passes on to us what it gets: two signals for one key, where the second one means more than the first. Between
+    the two the handler may have been exchanged for another one, so all of them share what was heard.
     """
-    heard: dict[int, float] = {}
 
     def once(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        before = heard.get(number)
-        heard[number] = now
+        before = _heard.get(number)
+        _heard[number] = now
         if before is None or now - before > ECHO_S or program.bootloader() is None:
             handle(number, frame)
 
