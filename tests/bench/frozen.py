@@ -33,10 +33,10 @@ ONE_FILE = DIST / "onefile" / "botframework"
 START_RATIO = 1.3
 SIZE_MB = 120
 SPEED_RATIO = 0.9
-STARTS = 40
+STARTS = 20
 COPIES = 10
-DECODES = 10
-PROMPTS = 10
+DECODES = 6
+PROMPTS = 6
 FUNCTIONS = "\n".join(f"def function_{number}(a, b):\n    return a * {number} + b\n" for number in range(20))
 """Some 350 tokens."""
 
