@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -16,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.report import Report, Row
-from bench.setting import HERE
 from botframework.models.store.download import download
 from botframework.models.store.journal import discard
 from botframework.models.store.reference import HubReference
 from botframework.models.store.resolve import resolve
+from support.hub_server import serving_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bench.setting import Setting
 
@@ -32,20 +30,6 @@ NAME = "bench/pull/model-q8_0.gguf"
 PIECE_BYTES = 1 << 20
 MIB = 512
 QUICK_MIB = 64
-
-
-@contextlib.contextmanager
-def hub(folder: Path) -> Iterator[str]:
-    """The address of a hub over a folder, in a process of its own."""
-    command = [sys.executable, "-m", "support.hub_server", str(folder)]
-    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
 
 
 def throughput(fetch: Callable[[], object], n_bytes: int) -> float:
@@ -89,7 +73,7 @@ def compare(folder: Path, n_bytes: int, rounds: int) -> tuple[list[float], list[
     theirs: list[float] = []
     hashed: list[float] = []
     part, output = folder / "model.part", folder / "model.curl"
-    with hub(folder / "hub") as address:
+    with serving_apart(folder / "hub") as address:
         os.environ["HF_ENDPOINT"] = address
         owner, repository, path = NAME.split("/")
         (source,) = resolve(HubReference(owner, repository, path=path)).files

@@ -71,10 +71,7 @@ def test_ctrl_c_stops_the_answer(shell: Shell, models: Models) -> None:
         terminal.until("> ")
         terminal.type("go on for ever" + ENTER)
         terminal.until("go on for ever\n")
-        before = len(terminal.shown)
-        while len(terminal.shown) < before + 200:
-            assert terminal.process.poll() is None
-            terminal.take()
+        terminal.grow(200)
         terminal.type(CTRL_C)
         terminal.until("stopped")
         terminal.until("> ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 DIST_VARIABLE = "BOTFRAMEWORK_DIST"
 """Names another folder than ``dist/`` with what ``make binary`` makes; it may be of other sources then."""
 PROGRAM = "botframework.exe" if sys.platform == "win32" else "botframework"
+
+COMMAND_DEADLINE_S = 180
+"""The one file unpacks itself for each, on a machine that is busy."""
 
 Form = Literal["folder", "file"]
 
@@ -35,6 +39,21 @@ class Binary:
     def daemon(self) -> tuple[str, ...]:
         """How an editor starts it."""
         return (str(self.path), "--stdio")
+
+    def run(
+        self, environment: Mapping[str, str], *arguments: str, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """A command, as a user or a script starts it."""
+        return subprocess.run(
+            [self.path, *arguments],
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_DEADLINE_S,
+            check=False,
+        )
 
 
 def _sources() -> ModuleType:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +24,7 @@ NEVER_INSIDE = {"cyclonedx-bom", "pytest", "mypy", "ruff", "setuptools", "pip"}
 
 def run(binary: Binary, environment: Mapping[str, str], *arguments: str) -> str:
     """What a command prints."""
-    done = subprocess.run(
-        [binary.path, *arguments],
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    done = binary.run(environment, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

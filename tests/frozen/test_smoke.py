@@ -13,8 +13,6 @@ from botframework import __version__
 from support.lsp_client import running_daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from frozen.conftest import Binary
 
 pytestmark = [pytest.mark.binary, pytest.mark.timeout(240)]
@@ -24,22 +22,9 @@ LOAD_DEADLINE_S = 90.0
 """The one file unpacks twice, for the daemon and for its worker, on a machine that is busy."""
 
 
-def run(binary: Binary, environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The program as a user starts it."""
-    return subprocess.run(
-        [binary.path, *arguments],
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-
-
 def test_version(binary: Binary, bare_environment: dict[str, str]) -> None:
     """It is the version of the sources; nothing is on standard error."""
-    answer = run(binary, bare_environment, "--version")
+    answer = binary.run(bare_environment, "--version")
 
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.startswith(f"botframework {__version__}")
@@ -71,7 +56,7 @@ def _needed(library: Path) -> list[str]:
 
 def test_the_demo(binary: Binary, bare_environment: dict[str, str], home: Path) -> None:
     """Ghost text, a keystroke, a chat and the heartbeat, on the embedded model that is inside."""
-    answer = run(binary, bare_environment, "demo")
+    answer = binary.run(bare_environment, "demo")
 
     assert (answer.returncode, answer.stderr) == (0, "")
     for word in ("inlineCompletion", "prompt tokens evaluated", "tokens/s", "workerPid", "left with 0"):
@@ -102,15 +87,6 @@ def test_no_other_python_is_asked(binary: Binary, bare_environment: dict[str, st
     (tmp_path / "msgspec.py").write_text("raise SystemExit('not this one')")
     environment = bare_environment | {"PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path)}
 
-    answer = subprocess.run(
-        [binary.path, "hardware", "--json"],
-        env=environment,
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    answer = binary.run(environment, "hardware", "--json", cwd=tmp_path)
 
     assert (answer.returncode, answer.stderr) == (0, "")

@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from support.disk_faults import MODES
+from support.disk_faults import MODES, results_of
 from support.kept_faults import FILES
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults strike in forked processes")
-TESTS = Path(__file__).parent.parent
 LEAST = {"fail": 4, "late": 4, "kill": 4, "short": 1, "full": 1}
 """Calls of the smallest write (open, write, close, replace); fewer: the faults stand in the wrong place."""
-
-
-def faults(mode: str, file: str, folder: Path) -> list[dict[str, Any]]:
-    """What came of a fault at every call of a write."""
-    done = subprocess.run(
-        [sys.executable, "-m", "support.kept_faults", mode, file, str(folder)],
-        cwd=TESTS,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    results: list[dict[str, Any]] = json.loads(done.stdout)
-    return results
 
 
 @pytest.mark.parametrize("file", list(FILES))
 @pytest.mark.parametrize("mode", MODES)
 def test_a_fault_at_any_call_leaves_the_old_or_the_new(tmp_path: Path, mode: str, file: str) -> None:
     """Nobody reads half a file, the next write succeeds, and only a kill leaves a file without a name."""
-    *struck, last = faults(mode, file, tmp_path)
+    *struck, last = results_of("kept_faults", mode, file, tmp_path, deadline_s=60)
 
     assert len(struck) >= LEAST[mode]
     assert (last["found"], last["exit"], last["unnamed"]) == ("new", 0, 0)

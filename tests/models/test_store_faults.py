@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from support.disk_faults import MODES
+from support.disk_faults import MODES, results_of
 from support.hub_server import HubServer
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="faults strike in forked processes")
-TESTS = Path(__file__).parent.parent
 BEFORE = {"hub": "old", "first": "none", "update": "old", "split": "old", "remove": "old", "repair": "old"}
 AFTER = {"hub": "new", "first": "new", "update": "new", "split": "new", "remove": "none", "repair": "old"}
 LEAST = {"fail": 30, "late": 8, "kill": 8, "short": 1, "full": 1}
 """Calls of the smallest action; fewer would mean that the faults stand in the wrong place."""
-
-
-def faults(mode: str, action: str, folder: Path) -> list[dict[str, Any]]:
-    """What came of a fault at every call of an action."""
-    done = subprocess.run(
-        [sys.executable, "-m", "support.store_faults", mode, action, str(folder)],
-        cwd=TESTS,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    results: list[dict[str, Any]] = json.loads(done.stdout)
-    return results
 
 
 @pytest.mark.parametrize("action", list(BEFORE))
@@ -50,7 +34,7 @@ def test_a_fault_at_any_call_leaves_the_old_or_the_new(
     (tmp_path / "hub" / "maker" / "model").mkdir(parents=True)
     with HubServer(tmp_path / "hub") as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.address)
-        *struck, last = faults(mode, action, tmp_path)
+        *struck, last = results_of("store_faults", mode, action, tmp_path, deadline_s=110)
 
     if action == "remove" and mode in {"short", "full"}:
         assert struck == []  # who has no room left must be able to make some

@@ -18,6 +18,9 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -134,3 +137,18 @@ def every_fault(
         if result["exit"] == 0 and not result["struck"]:
             return
     raise AssertionError(f"the action never ended in {MOST_CALLS} calls")
+
+
+def results_of(program: str, mode: str, what: str, folder: Path, *, deadline_s: float) -> list[dict[str, Any]]:
+    """What `every_fault` printed in a program of its own: a module of this package, its action, and where it acts."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"{__package__}.{program}", mode, what, str(folder)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=deadline_s,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return results

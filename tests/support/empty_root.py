@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING
 import psutil
 
 from support.debian_archive import archive, need
+from support.hub_server import serving_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 TESTS = Path(__file__).parents[1]
 CACHE = TESTS / "artefacts"
@@ -75,21 +77,11 @@ class EmptyRoot:
             check=False,
         )
 
-    @contextlib.contextmanager
-    def hub(self, folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    def hub(self, folder: Path, certificate: tuple[Path, Path] | None = None) -> AbstractContextManager[str]:
         """The address of a `support.hub_server` over a folder outside, which only the root can reach."""
-        enter = [need("nsenter", "util-linux"), f"--target={self.first}", "--net"]
-        command = [*enter, sys.executable, "-m", "support.hub_server", str(folder)]
-        if certificate is not None:
-            command += ["--certificate", *map(str, certificate)]
-        environ = {**os.environ, "PYTHONPATH": str(TESTS)}
-        with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hub:
-            assert hub.stdin is not None
-            assert hub.stdout is not None
-            try:
-                yield hub.stdout.readline().strip()
-            finally:
-                hub.stdin.close()
+        options = ("--certificate", *map(str, certificate)) if certificate is not None else ()
+        enter = (need("nsenter", "util-linux"), f"--target={self.first}", "--net")
+        return serving_apart(folder, *options, before=enter)
 
     # --- what is there ------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import os
 import ssl
+import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, Self
 from support.hub_answers import Asked, Handler, WithHub
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
 LIES = {
@@ -179,6 +182,20 @@ class HubServer:
             with file.open("rb") as stream:
                 self._digests[key] = hashlib.file_digest(stream, "sha256").hexdigest()
         return self._digests[key]
+
+
+@contextlib.contextmanager
+def serving_apart(folder: Path, *options: str, before: Sequence[str] = ()) -> Iterator[str]:
+    """The address of a hub over a folder, in a process of its own; ``before`` is a command that starts commands."""
+    command = [*before, sys.executable, "-m", "support.hub_server", str(folder), *options]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.stdin.close()
 
 
 def main() -> int:

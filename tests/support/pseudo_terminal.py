@@ -77,6 +77,13 @@ class PseudoTerminal:
         """Take what is shown next; False: the command has ended, or the time is over."""
         return self._take(time.monotonic() + deadline_s)
 
+    def grow(self, characters: int) -> None:
+        """Take until so many more characters are shown, by a command that goes on."""
+        enough = len(self.shown) + characters
+        while len(self.shown) < enough:
+            assert self.process.poll() is None
+            self.take()
+
     def _take(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:

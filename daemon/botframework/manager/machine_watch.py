@@ -49,7 +49,7 @@ class MachineWatch:
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self.told: tuple[str, ...] = ()
-        """What has changed since the daemon before this one, in sentences."""
+        """What has changed since the daemon before this one looked, in sentences, the newest last."""
         self._on_change = on_change
         self._last: _Look | None = None
         self._looking: asyncio.Task[None] | None = None

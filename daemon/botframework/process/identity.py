@@ -42,13 +42,13 @@ def parent_of(pid: int) -> int | None:
 
 
 def children_of(pid: int) -> list[int]:
-    """The process ids of its living children; none if they cannot be told."""
+    """The process ids of its living children (Linux: of its first thread's); none if they cannot be told."""
     if sys.platform == "linux":
         try:
             return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()]
         except OSError:
             return []
-    else:
+    else:  # never run
         import psutil
 
         try:
